@@ -1,0 +1,117 @@
+// Package task runs components inside a plugin process: it serves the wire
+// contract, and for each task runs one loop that feeds a chain of components,
+// answers barriers, snapshots and restores.
+//
+// It knows nothing of the author's types. Package sdk wraps a typed component
+// into a [Component] whose positions, splits, state and committables are JSON.
+package task
+
+import (
+	"context"
+	"log/slog"
+
+	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
+	"github.com/weirstream/weir/proto/wire"
+)
+
+// Component is one source, operator or sink with its author's types erased.
+// Exactly one of OpenSource, OpenOperator and OpenSink is set, as Spec.Kind says.
+// All functions may be called concurrently.
+type Component struct {
+	Spec *pluginv1.Component
+
+	// Validate checks a configuration offline; Probe asks the outside.
+	Validate func(config []byte, secretPaths []string) *pluginv1.ValidateResponse
+	Probe    func(ctx context.Context, config []byte, secretPaths []string, owner *pluginv1.Owner) []*pluginv1.Fault
+
+	OpenSource   func(ctx context.Context, config []byte, env *Env) (Source, error)
+	OpenOperator func(ctx context.Context, config []byte, env *Env) (Operator, error)
+	OpenSink     func(ctx context.Context, config []byte, env *Env) (Sink, error)
+
+	// OpenCommitter is set where the sink prepares output.
+	OpenCommitter func(ctx context.Context, config []byte, owner *pluginv1.Owner, log *slog.Logger) (Committer, error)
+}
+
+// Env is what a component's instance knows of its task.
+type Env struct {
+	Owner          *pluginv1.Owner
+	Index          int
+	Parallelism    int
+	MaxParallelism int
+	Role           pluginv1.Role
+	Guarantee      pluginv1.Guarantee
+	MaxRecord      int
+	Log            *slog.Logger
+	Metrics        *Metrics
+	// Restored holds this member's entries of the restored checkpoint that are
+	// neither splits nor the enumerator's: LIST, BROADCAST, KEY_GROUP, WRITER.
+	Restored           []*pluginv1.Entry
+	RestoredCheckpoint uint64
+}
+
+// Split is a split with the author's description as JSON.
+type Split struct {
+	ID    string
+	Data  []byte
+	After []string
+}
+
+// Source is what both roles of a source node open; an enumerator calls Splits, a
+// worker OpenSplit.
+type Source interface {
+	// Splits lists splits. Where the source keeps a cursor, only those behind it;
+	// otherwise all that exist. more: call again later.
+	Splits(ctx context.Context, cursor []byte) (splits []Split, next []byte, more bool, err error)
+	OpenSplit(ctx context.Context, s Split, position []byte) (Reader, error)
+	// Completed tells the positions of the completed checkpoint, by split id.
+	Completed(ctx context.Context, at map[string][]byte) error
+	Progress() *pluginv1.Progress // nil where the source does not say
+	ConcurrentSplits() int        // 0: unbounded
+	Snapshot(ctx context.Context) ([]*pluginv1.Entry, error)
+	Close() error
+}
+
+// Reader reads one split. Read returns the position after the last appended
+// record; Encode turns such a position into JSON, at a barrier.
+type Reader interface {
+	Read(ctx context.Context, out *Output) (position any, err error)
+	Encode(position any) ([]byte, error)
+	Close() error
+}
+
+// Operator processes batches. Input ports are numbered as in Member.inputs.
+type Operator interface {
+	Process(ctx context.Context, port int, in *wire.Batch, out *Output) error
+	OnWatermark(ctx context.Context, t int64, out *Output) error
+	// Flush comes before each barrier, and with final at the end of input.
+	Flush(ctx context.Context, final bool, out *Output) error
+	Snapshot(ctx context.Context) ([]*pluginv1.Entry, error)
+	Close() error
+}
+
+// Barrier is what a sink must know of a checkpoint.
+type Barrier struct {
+	Checkpoint uint64
+	Roll       bool // prepare everything: nothing may stay unfinished
+	Final      bool // input has ended
+}
+
+// Sink writes batches.
+type Sink interface {
+	Write(ctx context.Context, port int, in *wire.Batch, failed *Output) error
+	Flush(ctx context.Context) error
+	// Prepare returns entries of kind COMMITTABLE.
+	Prepare(ctx context.Context, b Barrier) ([]*pluginv1.Entry, error)
+	// Snapshot returns entries of kind WRITER, LIST and BROADCAST.
+	Snapshot(ctx context.Context) ([]*pluginv1.Entry, error)
+	// Due says that output waits to be rolled although nothing was written.
+	Due() bool
+	Close() error
+}
+
+// Committer publishes and sweeps; it may live in a process without a writer.
+type Committer interface {
+	Commit(ctx context.Context, committables []*pluginv1.Entry) error
+	Sweep(ctx context.Context, r *pluginv1.SweepRequest) error
+	Close() error
+}
