@@ -1,0 +1,158 @@
+package task
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+
+	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
+	"github.com/weirstream/weir/proto/wire"
+)
+
+type runStream = grpc.BidiStreamingClient[pluginv1.Frame, pluginv1.Frame]
+
+// sendFrames carries the aligned input to the plugin.
+func (t *Task) sendFrames(run runStream) error {
+	attach, err := wire.FrameOf(&pluginv1.Frame{Kind: &pluginv1.Frame_Attach{Attach: &pluginv1.Attach{Task: t.cfg.Open.Task}}})
+	if err != nil {
+		return err
+	}
+	// One frame variable for all, so that a batch costs no allocation of ours.
+	frame := attach
+	for {
+		if err := run.SendMsg(&frame); err != nil {
+			frame.Free()
+			// The receiving side learns why the stream broke.
+			return nil
+		}
+		if frame, err = t.cfg.Input.Next(t.ctx); err != nil {
+			if t.ctx.Err() != nil {
+				return nil
+			}
+			return t.errorf("input: %w", err)
+		}
+		if h, err := frame.Header(); err != nil {
+			return t.errorf("input: %w", err)
+		} else if h.Kind == wire.KindBarrier {
+			if err := t.barriers.send(&frame); err != nil {
+				return t.errorf("input: %w", err)
+			}
+		}
+	}
+}
+
+// receiveFrames carries the plugin's output to the edges.
+func (t *Task) receiveFrames(run runStream) error {
+	var frame wire.Frame
+	for {
+		if err := run.RecvMsg(&frame); err != nil {
+			return t.runEnded(err)
+		}
+		h, err := t.accept(&frame)
+		if err != nil {
+			frame.Free()
+			return t.errorf("the plugin broke the protocol: %w", err)
+		}
+		next := frame
+		frame = wire.Frame{}
+		if err := t.cfg.Output.Route(t.ctx, h, next); err != nil {
+			if t.ctx.Err() != nil {
+				return nil
+			}
+			return t.errorf("output: %w", err)
+		}
+	}
+}
+
+// runEnded explains the end of the data stream. A plugin that fails says why on
+// Control, so that side has a moment to speak first.
+func (t *Task) runEnded(err error) error {
+	select {
+	case <-t.ctx.Done():
+		return nil
+	case <-time.After(controlGrace):
+	}
+	if errors.Is(err, io.EOF) {
+		return t.errorf("the plugin ended the data stream without a word")
+	}
+	return t.errorf("data stream: %w", err)
+}
+
+// accept refuses frames that a task of this kind may not send, or not now.
+func (t *Task) accept(f *wire.Frame) (wire.Header, error) {
+	cfg := &t.cfg
+	if n := f.Len(); n > cfg.MaxFrame {
+		return wire.Header{}, fmt.Errorf("a frame of %d bytes, at most %d are allowed", n, cfg.MaxFrame)
+	}
+	h, err := f.Header()
+	if err != nil {
+		return h, err
+	}
+	if int(h.Component) >= len(cfg.Open.Chain) {
+		return h, fmt.Errorf("a frame of component %d in a chain of %d", h.Component, len(cfg.Open.Chain))
+	}
+	enumerator := cfg.ID.Role == pluginv1.Role_ROLE_ENUMERATOR
+	switch h.Kind {
+	case wire.KindBatch:
+		if outputs := cfg.Open.Chain[h.Component].Outputs; int(h.Port) >= len(outputs) {
+			return h, fmt.Errorf("a batch for output %d of node %s, which has %d", h.Port, cfg.Open.Chain[h.Component].Node, len(outputs))
+		}
+		if enumerator {
+			return h, errors.New("a batch from an enumerator")
+		}
+	case wire.KindAssign, wire.KindNoMoreSplits:
+		if !enumerator {
+			return h, errors.New("a split assignment from a task that is no enumerator")
+		}
+	case wire.KindBarrier:
+		if err := t.barriers.pass(f); err != nil {
+			return h, err
+		}
+	case wire.KindWatermark, wire.KindIdle, wire.KindSplitOpened, wire.KindSplitEnded:
+	default:
+		return h, fmt.Errorf("a frame of kind %d", h.Kind)
+	}
+	return h, nil
+}
+
+// controlGrace is how long a broken data stream waits for the reason on Control.
+const controlGrace = 500 * time.Millisecond
+
+// barriers are those sent to the plugin that it has not passed on.
+type barriers struct {
+	mu   sync.Mutex
+	sent []uint64
+}
+
+func (b *barriers) send(f *wire.Frame) error {
+	m, err := f.Message()
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sent = append(b.sent, m.GetBarrier().GetCheckpoint())
+	return nil
+}
+
+func (b *barriers) pass(f *wire.Frame) error {
+	m, err := f.Message()
+	if err != nil {
+		return err
+	}
+	n := m.GetBarrier().GetCheckpoint()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.sent) == 0 {
+		return fmt.Errorf("barrier %d passed on, but none is awaited", n)
+	}
+	if b.sent[0] != n {
+		return fmt.Errorf("barrier %d passed on, but barrier %d comes first", n, b.sent[0])
+	}
+	b.sent = b.sent[1:]
+	return nil
+}
