@@ -1,0 +1,78 @@
+package wire
+
+// manySplits is how many splits of a batch are searched one by one.
+const manySplits = 16
+
+func (w *Builder) addOrigin(split string, ordinal int64) {
+	b := w.cur
+	if len(b.runs) == 0 && b.n > 0 {
+		// The records before had none.
+		b.runs = append(b.runs, Run{Split: w.splitIndex(""), Count: uint32(b.n)})
+	}
+	b.addRun(Run{Split: w.splitIndex(split), Start: uint32(b.n), Count: 1, First: ordinal})
+}
+
+// addRun appends r, or lets the last run go on with it.
+func (b *Batch) addRun(r Run) {
+	if len(b.runs) > 0 && b.runs[len(b.runs)-1].extend(r) {
+		return
+	}
+	b.runs = append(b.runs, r)
+}
+
+// extend lets r go on with next, where the ordinals keep their step.
+func (r *Run) extend(next Run) bool {
+	if r.Split != next.Split {
+		return false
+	}
+	step := r.Step
+	if r.Count == 1 {
+		step = next.First - r.First
+	}
+	if next.First != r.First+step*int64(r.Count) || next.Count > 1 && next.Step != step {
+		return false
+	}
+	r.Step = step
+	r.Count += next.Count
+	return true
+}
+
+// splitIndex returns the index of a split in the current batch.
+func (w *Builder) splitIndex(split string) uint32 {
+	b := w.cur
+	if split == w.lastSplit && len(b.splits) > 0 && b.splits[w.lastIndex] == split {
+		return w.lastIndex
+	}
+	i, ok := w.findSplit(split)
+	if !ok {
+		i = uint32(len(b.splits))
+		b.splits = append(b.splits, split)
+		if len(b.splits) > manySplits {
+			w.index[split] = i
+		}
+	}
+	w.lastSplit, w.lastIndex = split, i
+	return i
+}
+
+func (w *Builder) findSplit(split string) (uint32, bool) {
+	b := w.cur
+	if len(b.splits) < manySplits {
+		for i, s := range b.splits {
+			if s == split {
+				return uint32(i), true
+			}
+		}
+		return 0, false
+	}
+	if len(w.index) == 0 {
+		if w.index == nil {
+			w.index = make(map[string]uint32, 4*manySplits)
+		}
+		for i, s := range b.splits {
+			w.index[s] = uint32(i)
+		}
+	}
+	i, ok := w.index[split]
+	return i, ok
+}
