@@ -41,6 +41,9 @@ type Leadership struct {
 func Campaign(ctx context.Context, s Store, name string, candidate []byte) (*Leadership, error) {
 	dir := ElectionPath(name)
 	path := dir + "/" + rand.Text()
+	if err := CheckOps([]Op{CreateEphemeral(path, candidate)}); err != nil {
+		return nil, fmt.Errorf("campaign %s: %w", name, err)
+	}
 	epoch, err := contend(ctx, s, dir, path, candidate)
 	if err != nil {
 		err = fmt.Errorf("campaign %s: %w", name, err)
@@ -199,8 +202,7 @@ func enter(ctx context.Context, s Store, path string, candidate []byte) error {
 func withdraw(ctx context.Context, s Store, path string) error {
 	err := retry(ctx, func() error { return s.Commit(ctx, Delete(path, AnyVersion)) })
 	switch {
-	case err == nil, errors.Is(err, ErrNotFound), errors.Is(err, ErrSessionLost), errors.Is(err, ErrClosed),
-		errors.Is(err, ErrInvalid), errors.Is(err, ErrTooLarge):
+	case err == nil, errors.Is(err, ErrNotFound), errors.Is(err, ErrSessionLost), errors.Is(err, ErrClosed):
 		return nil
 	}
 	return fmt.Errorf("contender %s stays until its session ends: %w", path, err)
