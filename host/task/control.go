@@ -104,7 +104,7 @@ func (t *Task) receiveControl() error {
 		case *pluginv1.ControlResponse_Exhausted:
 			t.cfg.Observer.Exhausted(t.cfg.ID)
 		case *pluginv1.ControlResponse_Changed:
-			t.cfg.Observer.Changed(t.cfg.ID)
+			t.cfg.Observer.Changed(t.cfg.ID, k.Changed.GetAfter())
 		case *pluginv1.ControlResponse_Report:
 			t.cfg.Observer.Report(t.cfg.ID, k.Report)
 		case *pluginv1.ControlResponse_Log:
@@ -148,8 +148,8 @@ func (t *Task) log(l *pluginv1.Log) {
 			continue
 		}
 		node := t.cfg.ID.Node
-		if i := int(r.GetComponent()); i < len(t.cfg.Open.Chain) {
-			node = t.cfg.Open.Chain[i].Node
+		if i := int(r.GetComponent()); i < len(t.cfg.Members) {
+			node = t.cfg.Members[i]
 		}
 		record := slog.NewRecord(time.Unix(0, r.GetTimeUnixNano()), level, r.GetMessage(), 0)
 		record.AddAttrs(slog.String("node", node), slog.Int("task", t.cfg.ID.Index), slog.String("plugin", t.cfg.Plugin))

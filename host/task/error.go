@@ -39,8 +39,8 @@ func Fatal(err error) bool {
 // failed turns a plugin's error into ours.
 func (t *Task) failed(e *pluginv1.Error) error {
 	node := t.cfg.ID.Node
-	if i := int(e.GetComponent()); i < len(t.cfg.Open.Chain) {
-		node = t.cfg.Open.Chain[i].Node
+	if i := int(e.GetComponent()); i < len(t.cfg.Members) {
+		node = t.cfg.Members[i]
 	}
 	return &Error{
 		ID:         t.cfg.ID,

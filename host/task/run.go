@@ -99,7 +99,7 @@ func (t *Task) accept(f *wire.Frame) (wire.Header, error) {
 	switch h.Kind {
 	case wire.KindBatch:
 		if outputs := cfg.Open.Chain[h.Component].Outputs; int(h.Port) >= len(outputs) {
-			return h, fmt.Errorf("a batch for output %d of node %s, which has %d", h.Port, cfg.Open.Chain[h.Component].Node, len(outputs))
+			return h, fmt.Errorf("a batch for output %d of node %s, which has %d", h.Port, cfg.Members[h.Component], len(outputs))
 		}
 		if enumerator {
 			return h, errors.New("a batch from an enumerator")

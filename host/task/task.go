@@ -63,7 +63,9 @@ type Observer interface {
 	Snapshot(id ID, s Snapshot)
 	SplitRequest(id ID, r *pluginv1.SplitRequest)
 	Exhausted(id ID)
-	Changed(id ID)
+	// Changed says that the task holds something that checkpoint after, whose
+	// barrier it passed last, does not; 0 for none in this epoch.
+	Changed(id ID, after uint64)
 	Report(id ID, r *pluginv1.Report)
 }
 
@@ -90,6 +92,8 @@ type Config struct {
 	Output   Output
 	Observer Observer
 	Log      *slog.Logger
+	// Members are the display names of the chain's nodes.
+	Members []string
 	// MaxFrame bounds a frame that the plugin sends, in bytes.
 	MaxFrame int
 	// OpenTimeout bounds the time from Open to Opened.

@@ -65,6 +65,18 @@ type column struct {
 	chunk *[]byte // memory of Data, where it is the batch's own
 }
 
+// The order of columns, as in the contract.
+const (
+	keyColumn = iota
+	valueColumn
+	timeColumn
+	headersColumn
+)
+
+var columnNames = [...]string{"key", "value", "time", "headers"}
+
+func (b *Batch) columns() [4]*column { return [...]*column{&b.key, &b.value, &b.time, &b.headers} }
+
 // Len is the number of records; a finished batch has at least one.
 func (b *Batch) Len() int { return b.n }
 
@@ -175,7 +187,7 @@ func (b *Batch) WithTimes(times []int64) *Batch {
 func (b *Batch) free() {
 	p, base := b.pool, b.base
 	shared := base != nil
-	for _, c := range [...]*column{&b.key, &b.value, &b.time, &b.headers} {
+	for _, c := range b.columns() {
 		c.reset(p, shared)
 	}
 	if b.body != nil {

@@ -15,7 +15,9 @@ type Builder struct {
 	limit  int
 	origin bool
 	cur    *Batch
-	hints  [4]int // bytes of key, value, time, headers in the batch before
+	hints  [4]int // bytes of each column in the batch before
+
+	keepOrigin bool // origin, as it was when the current batch began
 
 	lastSplit string // of the current batch, and its index
 	lastIndex uint32
@@ -63,16 +65,16 @@ func (w *Builder) Full() bool {
 func (w *Builder) Append(key, value []byte, t int64, headers Headers, split string, ordinal int64) {
 	b := w.batch()
 	if key != nil || b.key.Encoding != Absent {
-		w.addShared(&b.key, 0, key)
+		w.addShared(&b.key, keyColumn, key)
 	}
 	w.addValue(value)
 	if t != NoTime || b.time.Encoding != Absent {
 		w.addTime(t)
 	}
 	if len(headers) > 0 || b.headers.Encoding != Absent {
-		w.addShared(&b.headers, 3, headers)
+		w.addShared(&b.headers, headersColumn, headers)
 	}
-	if w.origin && (split != "" || len(b.runs) > 0) {
+	if w.keepOrigin && (split != "" || len(b.runs) > 0) {
 		w.addOrigin(split, ordinal)
 	}
 	b.n++
@@ -81,9 +83,10 @@ func (w *Builder) Append(key, value []byte, t int64, headers Headers, split stri
 // AppendFrom adds a record with the key, time, headers and origin of record i of
 // src and a value of its own.
 func (w *Builder) AppendFrom(src *Batch, i int, value []byte) {
+	w.batch()
 	var split string
 	var ordinal int64
-	if w.origin && len(src.runs) > 0 {
+	if w.keepOrigin && len(src.runs) > 0 {
 		w.cursor = src.runOf(i, w.cursor)
 		r := &src.runs[w.cursor]
 		split, ordinal = src.splits[r.Split], r.First+r.Step*(int64(i)-int64(r.Start))
@@ -96,8 +99,11 @@ func (w *Builder) AppendFrom(src *Batch, i int, value []byte) {
 // copied. It is dead after that, and after Freeze.
 func (w *Builder) AvailableBuffer() []byte {
 	c := &w.batch().value
+	if c.Encoding == Constant {
+		w.spread(c, valueColumn, w.cur.n)
+	}
 	if cap(c.Data)-len(c.Data) < minTail {
-		w.grow(c, 1, minTail)
+		w.grow(c, valueColumn, minTail)
 	}
 	return c.Data[len(c.Data):]
 }
@@ -112,8 +118,8 @@ func (w *Builder) Freeze() *Batch {
 	if b == nil || b.n == 0 {
 		return nil
 	}
-	w.hints = [4]int{len(b.key.Data), len(b.value.Data), len(b.time.Data), len(b.headers.Data)}
-	for _, c := range [...]*column{&b.key, &b.value, &b.headers} {
+	for i, c := range b.columns() {
+		w.hints[i] = len(c.Data)
 		c.seal(b.n)
 	}
 	w.forget()
@@ -137,11 +143,13 @@ func (w *Builder) forget() {
 func (w *Builder) batch() *Batch {
 	if w.cur == nil {
 		w.cur = w.pool.batch()
+		w.keepOrigin = w.origin
 	}
 	return w.cur
 }
 
-// addValue appends to the value column, which is never constant.
+// addValue appends to the value column, which is hardly ever constant: only where
+// AppendAll and its kin made it so.
 func (w *Builder) addValue(v []byte) {
 	b := w.cur
 	c := &b.value
@@ -150,6 +158,8 @@ func (w *Builder) addValue(v []byte) {
 			return
 		}
 		c.openPerRecord(b.n)
+	} else if c.Encoding == Constant {
+		w.spread(c, valueColumn, b.n)
 	}
 	if v == nil {
 		c.setNull(b.n)
@@ -159,7 +169,7 @@ func (w *Builder) addValue(v []byte) {
 		}
 		c.Data = c.Data[:len(c.Data)+len(v)]
 	} else {
-		w.addBytes(c, 1, v)
+		w.addBytes(c, valueColumn, v)
 	}
 	c.Ends = append(c.Ends, uint32(len(c.Data)))
 }
@@ -203,7 +213,7 @@ func (w *Builder) addTime(t int64) {
 	case c.Encoding == Absent:
 		w.spreadTime(b.n)
 	}
-	w.ensure(c, 2, 8)
+	w.ensure(c, timeColumn, 8)
 	c.Data = binary.LittleEndian.AppendUint64(c.Data, uint64(t))
 }
 
@@ -213,7 +223,7 @@ func (w *Builder) spreadTime(n int) {
 	t := w.cur.Time(0)
 	c.Encoding = PerRecord
 	have := len(c.Data) / 8
-	w.ensure(c, 2, 8*(n-have))
+	w.ensure(c, timeColumn, 8*(n-have))
 	for range n - have {
 		c.Data = binary.LittleEndian.AppendUint64(c.Data, uint64(t))
 	}

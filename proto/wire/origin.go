@@ -3,13 +3,49 @@ package wire
 // manySplits is how many splits of a batch are searched one by one.
 const manySplits = 16
 
+// addOrigin says where the next record comes from.
 func (w *Builder) addOrigin(split string, ordinal int64) {
+	w.backfillOrigin()
+	w.cur.addRun(Run{Split: w.splitIndex(split), Start: uint32(w.cur.n), Count: 1, First: ordinal})
+}
+
+// addOriginOf says that the next record comes from where src's record i does.
+func (w *Builder) addOriginOf(src *Batch, i int) {
+	if len(src.runs) == 0 {
+		w.addOrigin("", 0)
+		return
+	}
+	w.cursor = src.runOf(i, w.cursor)
+	r := &src.runs[w.cursor]
+	w.addOrigin(src.splits[r.Split], r.First+r.Step*(int64(i)-int64(r.Start)))
+}
+
+// copyOrigins says where the next records come from: where src's records from
+// from up to to do.
+func (w *Builder) copyOrigins(src *Batch, from, to int) {
+	w.backfillOrigin()
 	b := w.cur
-	if len(b.runs) == 0 && b.n > 0 {
-		// The records before had none.
+	if len(src.runs) == 0 {
+		b.addRun(Run{Split: w.splitIndex(""), Start: uint32(b.n), Count: uint32(to - from)})
+		return
+	}
+	for k, at := src.runOf(from, 0), from; at < to; k++ {
+		r := src.runs[k]
+		end := min(int(r.Start+r.Count), to)
+		b.addRun(Run{
+			Split: w.splitIndex(src.splits[r.Split]),
+			Start: uint32(b.n + at - from), Count: uint32(end - at),
+			First: r.First + r.Step*(int64(at)-int64(r.Start)), Step: r.Step,
+		})
+		at = end
+	}
+}
+
+// backfillOrigin begins the column behind records that had no origin.
+func (w *Builder) backfillOrigin() {
+	if b := w.cur; len(b.runs) == 0 && b.n > 0 {
 		b.runs = append(b.runs, Run{Split: w.splitIndex(""), Count: uint32(b.n)})
 	}
-	b.addRun(Run{Split: w.splitIndex(split), Start: uint32(b.n), Count: 1, First: ordinal})
 }
 
 // addRun appends r, or lets the last run go on with it.
@@ -47,7 +83,7 @@ func (w *Builder) splitIndex(split string) uint32 {
 	if !ok {
 		i = uint32(len(b.splits))
 		b.splits = append(b.splits, split)
-		if len(b.splits) > manySplits {
+		if i >= manySplits {
 			w.index[split] = i
 		}
 	}

@@ -1379,7 +1379,10 @@ func (*Exhausted) Descriptor() ([]byte, []int) {
 }
 
 type Changed struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The checkpoint of the last barrier that the task passed on; 0 for none in
+	// this epoch.
+	After         uint64 `protobuf:"varint,1,opt,name=after,proto3" json:"after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1412,6 +1415,13 @@ func (x *Changed) ProtoReflect() protoreflect.Message {
 // Deprecated: Use Changed.ProtoReflect.Descriptor instead.
 func (*Changed) Descriptor() ([]byte, []int) {
 	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Changed) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
 }
 
 // Failed ends the task.
@@ -2285,8 +2295,9 @@ const file_weir_plugin_v1_control_proto_rawDesc = "" +
 	"checkpoint\x12;\n" +
 	"\vsynchronous\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\vsynchronous\x12+\n" +
 	"\x05error\x18\x03 \x01(\v2\x15.weir.plugin.v1.ErrorR\x05error\"\v\n" +
-	"\tExhausted\"\t\n" +
-	"\aChanged\"5\n" +
+	"\tExhausted\"\x1f\n" +
+	"\aChanged\x12\x14\n" +
+	"\x05after\x18\x01 \x01(\x04R\x05after\"5\n" +
 	"\x06Failed\x12+\n" +
 	"\x05error\x18\x01 \x01(\v2\x15.weir.plugin.v1.ErrorR\x05error\"\b\n" +
 	"\x06Closed\"T\n" +
