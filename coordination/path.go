@@ -9,8 +9,8 @@ import (
 
 // CheckPath returns ErrInvalid, with the reason, unless path can name a record:
 // one or more parts joined by single slashes, valid UTF-8, at most MaxPath bytes,
-// no part "." or "..", and no control or private-use character, since ZooKeeper
-// accepts neither.
+// no part "." or "..", and no character that ZooKeeper refuses: control and
+// private-use characters and those above U+FFEF, emoji among them.
 func CheckPath(path string) error {
 	if path == "" {
 		return fmt.Errorf("%w: empty path", ErrInvalid)
@@ -22,7 +22,7 @@ func CheckPath(path string) error {
 		return fmt.Errorf("%w: path %q is not valid UTF-8", ErrInvalid, path)
 	}
 	for _, r := range path {
-		if unicode.Is(unicode.C, r) || r >= 0xFFF0 && r <= 0xFFFF {
+		if unicode.In(r, unicode.Cc, unicode.Co) || r >= 0xFFF0 {
 			return fmt.Errorf("%w: path %q holds the character %U", ErrInvalid, path, r)
 		}
 	}

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"math/rand/v2"
 	"path/filepath"
 	"testing"
 
@@ -59,3 +60,5 @@ func mustStore(t testing.TB, db *DB) *Store {
 	}
 	return s
 }
+
+func newRand(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }

@@ -101,8 +101,9 @@ func checkWhole(path string) error {
 	return nil
 }
 
-// openBolt opens the file with bbolt. It turns bbolt's panics over a damaged
-// file into errors.
+// openBolt opens the file with bbolt and checks its structure, which costs less
+// than a millisecond for a few megabytes and turns what would be a panic in the
+// middle of a run into an error at its start.
 func openBolt(path string, timeout time.Duration, readOnly bool) (db *bbolt.DB, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -112,10 +113,27 @@ func openBolt(path string, timeout time.Duration, readOnly bool) (db *bbolt.DB, 
 	db, err = bbolt.Open(path, 0o600, &bbolt.Options{
 		Timeout: timeout, PageSize: pageSize, ReadOnly: readOnly, NoStatistics: true,
 	})
-	if errors.Is(err, bbolt.ErrTimeout) {
+	switch {
+	case errors.Is(err, bbolt.ErrTimeout):
 		return nil, ErrLocked
+	case err != nil:
+		return nil, err
 	}
-	return db, err
+	if err := db.View(checkStructure); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// checkStructure returns the first fault that bbolt finds.
+func checkStructure(tx *bbolt.Tx) error {
+	var first error
+	for err := range tx.Check() { // to the end, which ends its goroutine
+		if first == nil {
+			first = fmt.Errorf("%w: %v", ErrDamaged, err)
+		}
+	}
+	return first
 }
 
 // create makes an empty database at path unless there is one. It is made under

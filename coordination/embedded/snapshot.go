@@ -66,7 +66,13 @@ func openSnapshot(ctx context.Context, path string) (_ *Snapshot, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	err = copyQuiet(ctx, to, from)
+	err = untilQuiet(ctx, func() (bool, error) {
+		before, err := readMeta(from)
+		if err != nil {
+			return false, err
+		}
+		return copySince(before, to, from)
+	})
 	if err = errors.Join(err, to.Close()); err != nil {
 		return nil, err
 	}
@@ -80,11 +86,10 @@ func openSnapshot(ctx context.Context, path string) (_ *Snapshot, err error) {
 	return s, nil
 }
 
-// copyQuiet copies until no commit fell into the copying.
-func copyQuiet(ctx context.Context, to, from *os.File) error {
+// untilQuiet repeats a copy until no commit fell into it.
+func untilQuiet(ctx context.Context, copy func() (quiet bool, err error)) error {
 	for pause := copyPause; ; pause = min(2*pause, copyPauseMax) {
-		quiet, err := copyOnce(to, from)
-		if quiet || err != nil {
+		if quiet, err := copy(); quiet || err != nil {
 			return err
 		}
 		select {
@@ -95,13 +100,10 @@ func copyQuiet(ctx context.Context, to, from *os.File) error {
 	}
 }
 
-// copyOnce copies the newest transaction and says whether no commit fell into
-// the copying. What it found wrong with the file counts only then.
-func copyOnce(to, from *os.File) (quiet bool, err error) {
-	before, err := readMeta(from)
-	if err != nil {
-		return false, err
-	}
+// copySince copies the newest transaction, given the meta pages as they were
+// read before, and says whether no commit fell into the copying. What it found
+// wrong with the file counts only then.
+func copySince(before metaPages, to, from *os.File) (quiet bool, err error) {
 	size, wrong := before.size()
 	if wrong == nil {
 		wrong = copyPages(to, from, before, size)
