@@ -1,3 +1,5 @@
+//go:build linux || darwin
+
 package embedded
 
 import (
@@ -8,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -22,7 +25,10 @@ const (
 	envPath = "WEIR_TEST_PATH"
 )
 
-var roles = map[string]func(path string) error{"lockstep": lockstepForever}
+var roles = map[string]func(path string) error{
+	"lockstep": lockstepForever,
+	"limited":  writeWithoutRoom,
+}
 
 func TestMain(m *testing.M) {
 	if role := roles[os.Getenv(envRole)]; role != nil {
@@ -151,6 +157,9 @@ func checkAfterKill(t *testing.T, path string, low, high int) (found int) {
 	}
 	if _, err := s.Get(ctx, "alive"); !errors.Is(err, coordination.ErrNotFound) {
 		t.Fatalf("an ephemeral record of the dead process: %v", err)
+	}
+	if left, err := filepath.Glob(path + ".new-*"); err != nil || len(left) > 0 {
+		t.Fatalf("left beside the database: %q, %v", left, err)
 	}
 	return found
 }

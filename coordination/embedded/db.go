@@ -56,6 +56,7 @@ func open(path string, timeout time.Duration) (*DB, error) {
 	if err := create(path, timeout); err != nil {
 		return nil, err
 	}
+	removeStale(path)
 	if err := checkWhole(path); err != nil {
 		return nil, err
 	}

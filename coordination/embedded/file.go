@@ -165,14 +165,15 @@ func create(path string, timeout time.Duration) error {
 			return err
 		}
 	}
-	removeStale(dir, base)
 	return syncDir(dir)
 }
 
 const freshInfix = ".new-"
 
-// removeStale removes what processes killed inside create left behind.
-func removeStale(dir, base string) {
+// removeStale removes what processes killed inside create left beside the
+// database at path. One that is inside create now finds the database in place.
+func removeStale(path string) {
+	dir, base := filepath.Dir(path), filepath.Base(path)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return // they do no harm

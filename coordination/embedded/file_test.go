@@ -57,9 +57,16 @@ func TestASecondOpenIsRefused(t *testing.T) {
 func TestOnlyTheDatabaseLiesInItsFolder(t *testing.T) {
 	path := tempDB(t)
 	// What a process killed while it created the database leaves.
-	if err := os.WriteFile(path+".new-123", []byte("half"), 0o600); err != nil {
+	stale := func(when string) {
+		if err := os.WriteFile(path+".new-"+when, []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stale("before")
+	if err := mustOpen(t, path).Close(); err != nil {
 		t.Fatal(err)
 	}
+	stale("after")
 	db := mustOpen(t, path)
 	defer db.Close()
 	s, err := OpenSnapshot(context.Background(), path)
