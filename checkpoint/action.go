@@ -43,9 +43,13 @@ type (
 		Reason error
 	}
 
-	// DiscardState deletes objects of a host's ack that no record will name. It
-	// needs no outcome: what stays is collected by a later epoch.
+	// DiscardState calls Ack.Discard: no record will name its objects. It needs no
+	// outcome: what stays is collected by a later epoch.
 	DiscardState struct{ Ack Ack }
+
+	// DiscardPart deletes the object that held a large ack: the manifest has taken
+	// its place. It needs no outcome.
+	DiscardPart struct{ Part Object }
 
 	// SaveCommitted calls Ledger.SaveCommitted. Outcome: CommittedSaved.
 	SaveCommitted struct{ Through uint64 }
@@ -98,6 +102,7 @@ func (ClosePending) action()      {}
 func (AnnounceCompleted) action() {}
 func (AnnounceAborted) action()   {}
 func (DiscardState) action()      {}
+func (DiscardPart) action()       {}
 func (SaveCommitted) action()     {}
 func (AnnounceCommitted) action() {}
 func (Retain) action()            {}

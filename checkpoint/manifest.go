@@ -1,6 +1,13 @@
 package checkpoint
 
 import (
+	"cmp"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+
+	"github.com/weirstream/weir/checkpoint/storage"
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 )
 
@@ -49,7 +56,135 @@ type TaskState struct {
 	Committables Entries `json:"committables,omitempty"`
 }
 
-// Entries are entries of a snapshot in the order in which a task reported them.
-// As JSON a payload is a string where it is valid UTF-8 and base64 otherwise, so
-// that it comes back byte for byte and stays readable.
-type Entries []*pluginv1.Entry
+// Objects returns every object that the manifest names.
+func (m *Manifest) Objects() []Object {
+	var all []Object
+	for t := range m.tasks() {
+		all = append(all, t.Objects...)
+	}
+	return all
+}
+
+// Committables returns, by node, the prepared output of checkpoints above the
+// given number, older checkpoints first.
+func (m *Manifest) Committables(above uint64) map[string]Entries {
+	all := map[string]Entries{}
+	for _, n := range m.Nodes {
+		var es Entries
+		for _, t := range n.Tasks {
+			for _, e := range t.Committables {
+				if e.GetCheckpoint() > above {
+					es = append(es, e)
+				}
+			}
+		}
+		if len(es) > 0 {
+			slices.SortStableFunc(es, func(a, b *pluginv1.Entry) int {
+				return cmp.Compare(a.GetCheckpoint(), b.GetCheckpoint())
+			})
+			all[n.Name] = es
+		}
+	}
+	return all
+}
+
+// Writer returns the writer entries of a node's tasks.
+func (m *Manifest) Writer(node string) Entries {
+	var es Entries
+	for _, n := range m.Nodes {
+		if n.Name == node {
+			for _, t := range n.Tasks {
+				es = append(es, t.Writer...)
+			}
+		}
+	}
+	return es
+}
+
+// Node returns a node by its name.
+func (m *Manifest) Node(name string) (NodeState, bool) {
+	i := slices.IndexFunc(m.Nodes, func(n NodeState) bool { return n.Name == name })
+	if i < 0 {
+		return NodeState{}, false
+	}
+	return m.Nodes[i], true
+}
+
+// tasks yields the state of each task, enumerators included.
+func (m *Manifest) tasks() iter.Seq[*TaskState] {
+	return func(yield func(*TaskState) bool) {
+		for i := range m.Nodes {
+			n := &m.Nodes[i]
+			if n.Enumerator != nil && !yield(n.Enumerator) {
+				return
+			}
+			for j := range n.Tasks {
+				if !yield(&n.Tasks[j]) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (m *Manifest) committables() int {
+	sum := 0
+	for t := range m.tasks() {
+		sum += len(t.Committables)
+	}
+	return sum
+}
+
+// merge puts the parts of the hosts together and checks that no task is missing
+// or there twice.
+func merge(parts []NodeState) ([]NodeState, error) {
+	byName := map[string]*NodeState{}
+	for _, p := range parts {
+		n, ok := byName[p.Name]
+		if !ok {
+			n = &NodeState{
+				Name: p.Name, Component: p.Component, Version: p.Version, Fingerprint: p.Fingerprint,
+				Parallelism: p.Parallelism, MaxParallelism: p.MaxParallelism, Ended: p.Ended,
+			}
+			byName[p.Name] = n
+		}
+		if n.Parallelism != p.Parallelism || n.MaxParallelism != p.MaxParallelism || n.Component != p.Component || n.Ended != p.Ended {
+			return nil, fmt.Errorf("node %s: hosts report it differently", p.Name)
+		}
+		if p.Enumerator != nil {
+			if n.Enumerator != nil {
+				return nil, fmt.Errorf("node %s: its enumerator was reported twice", p.Name)
+			}
+			n.Enumerator = p.Enumerator
+		}
+		n.Tasks = append(n.Tasks, p.Tasks...)
+	}
+	var nodes []NodeState
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		n := byName[name]
+		slices.SortFunc(n.Tasks, func(a, b TaskState) int { return cmp.Compare(a.Index, b.Index) })
+		for i, t := range n.Tasks {
+			if t.Index != i {
+				return nil, fmt.Errorf("node %s: the state of task %d is missing or there twice", name, min(i, t.Index))
+			}
+		}
+		if len(n.Tasks) != n.Parallelism {
+			return nil, fmt.Errorf("node %s: %d of %d tasks reported their state", name, len(n.Tasks), n.Parallelism)
+		}
+		nodes = append(nodes, *n)
+	}
+	return nodes, nil
+}
+
+// check refuses a manifest that this package cannot read, or that is not that of
+// the record.
+func (m *Manifest) check(r Record) error {
+	switch {
+	case m.Format < 1 || m.Format > ManifestFormat:
+		return fmt.Errorf("manifest has format %d, this version reads up to %d", m.Format, ManifestFormat)
+	case m.N != r.N || m.UID != r.UID || m.Epoch != r.Epoch:
+		return fmt.Errorf("%w: manifest is of checkpoint %d of %s in epoch %d, the record of checkpoint %d of %s in epoch %d",
+			storage.ErrCorrupt, m.N, m.UID, m.Epoch, r.N, r.UID, r.Epoch)
+	}
+	return nil
+}
