@@ -12,7 +12,7 @@ import (
 // batch with random records, in a poisoned pool, and counts that all is released.
 func TestABatchHoldsWhatWasAppended(t *testing.T) {
 	rng := newRand(t)
-	for range 300 {
+	for range 100 {
 		p := NewPoisonedPool()
 		want := randomRecords(rng, 1+rng.IntN(300))
 		for how, fill := range fillers {

@@ -96,8 +96,11 @@ func chunkClass(n int) int {
 }
 
 func overwrite(b []byte) {
-	for i := range b {
-		b[i] = Poison
+	if len(b) > 0 {
+		b[0] = Poison
+	}
+	for n := 1; n < len(b); n *= 2 {
+		copy(b[n:], b[:n])
 	}
 }
 
