@@ -29,6 +29,7 @@ type Process struct {
 	pipes     sync.WaitGroup
 	conn      *grpc.ClientConn
 	manifest  *pluginv1.Manifest
+	protocol  int
 
 	done chan struct{}
 
@@ -55,6 +56,9 @@ func (p *Process) PID() int { return p.child.pid() }
 
 // Manifest is the plugin's answer to Describe. It must not be changed.
 func (p *Process) Manifest() *pluginv1.Manifest { return p.manifest }
+
+// Protocol is the version of the plugin protocol that was agreed on.
+func (p *Process) Protocol() int { return p.protocol }
 
 // Done is closed when the process has ended and nothing of it is left: it is
 // reaped, its output read, its dump written, its connection and sockets removed.

@@ -76,7 +76,8 @@ func (p *Process) start(ctx context.Context) *StartError {
 	unwatch := context.AfterFunc(ctx, r.giveUp)
 	defer unwatch()
 
-	addr, err := plugin.NewClient(config).Start()
+	client := plugin.NewClient(config)
+	addr, err := client.Start()
 	if p.child == nil {
 		removeAll(p.socketDir)
 		switch {
@@ -88,11 +89,13 @@ func (p *Process) start(ctx context.Context) *StartError {
 		return p.failed(err, fmt.Sprintf("cannot be started: %v", err))
 	}
 	if err != nil {
-		err = fmt.Errorf("%w: %w", errNoHandshake, err)
-	} else if err = p.introduce(ctx, addr, config.TLSConfig); err == nil {
-		return nil
+		return p.abandon(ctx, began, fmt.Errorf("%w: %w", errNoHandshake, err), r.refused)
 	}
-	return p.abandon(ctx, began, err, r.refused)
+	p.protocol = client.NegotiatedVersion()
+	if err := p.introduce(ctx, addr, config.TLSConfig); err != nil {
+		return p.abandon(ctx, began, err, nil)
+	}
+	return nil
 }
 
 var errNoHandshake = errors.New("no handshake")
