@@ -2,7 +2,12 @@ package pipeline
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/weirstream/weir/host/pipeline/internal/yamlfile"
 )
 
 // Options are what Load needs beside the file.
@@ -25,11 +30,121 @@ type Options struct {
 // the environment and the files that the file refers to; ctx bounds the
 // catalog's calls.
 func Load(ctx context.Context, path string, opts Options) (*Pipeline, Report) {
-	return nil, Report{Faults: []Fault{{File: path, Line: 1, Column: 1, Message: errors.ErrUnsupported.Error(), Code: CodeUnreadable}}}
+	data, err := readPipelineFile(path)
+	if err != nil {
+		return nil, Report{Faults: []Fault{{File: path, Line: 1, Column: 1, Code: CodeUnreadable, Message: "the file cannot be read: " + err.Error()}}}
+	}
+	return LoadBytes(ctx, path, data, opts)
+}
+
+// readPipelineFile reads no more of a file than shows that it is too large.
+func readPipelineFile(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case info.IsDir():
+		return nil, fmt.Errorf("%s is a folder", path)
+	case info.Size() > yamlfile.MaxSize:
+		return nil, fmt.Errorf("%s has %d bytes, a pipeline file has at most %d", path, info.Size(), yamlfile.MaxSize)
+	}
+	return os.ReadFile(path)
 }
 
 // LoadBytes is Load for a file that is already in memory; name stands for it in
 // messages.
 func LoadBytes(ctx context.Context, name string, data []byte, opts Options) (*Pipeline, Report) {
-	return Load(ctx, name, opts)
+	if opts.BaseDir == "" {
+		opts.BaseDir = filepath.Dir(name)
+	}
+	if opts.Env == nil {
+		opts.Env = os.LookupEnv
+	}
+	if opts.ReadFile == nil {
+		opts.ReadFile = os.ReadFile
+	}
+	l := &loader{ctx: ctx, opts: opts}
+	p := l.load(data)
+	report := l.report(name)
+	if !report.OK() {
+		return nil, report
+	}
+	p.File, p.Source = name, data
+	return p, report
+}
+
+// loader is one Load. Its steps follow each other in load; each reports what it
+// finds and goes on with what is left, so that a later step says nothing about
+// what an earlier one has refused.
+type loader struct {
+	ctx    context.Context
+	opts   Options
+	faults []Fault
+	// secrets are the values that no message may hold.
+	secrets []string
+
+	p       *Pipeline
+	plugins map[string]*declaration // as the file declares them
+	nodes   []*draft                // in the order of the file
+	byName  map[string]*draft
+	failure *failure // the default of all nodes, or nil
+
+	guaranteeAt field // where the floor stands
+}
+
+// load returns a pipeline that is complete if no fault was reported, and is not
+// for use otherwise.
+func (l *loader) load(data []byte) *Pipeline {
+	root, problems := yamlfile.Parse(data)
+	l.problems(problems)
+	if root == nil {
+		return nil
+	}
+	file := field{Value: root}
+	if root.Kind != yamlfile.Map {
+		l.fault(file, CodeType, "a pipeline file begins with `name:` and `nodes:`", "a pipeline file is a map, this is %s", root.Kind)
+		return nil
+	}
+	if !l.knownVersion(root) {
+		return nil
+	}
+	problems, l.secrets = yamlfile.Resolve(root, yamlfile.Resolver{
+		Env: l.opts.Env, ReadFile: l.opts.ReadFile, Dir: l.opts.BaseDir, SecretsAllowed: secretsAllowed,
+	})
+	l.problems(problems)
+
+	l.p = &Pipeline{}
+	fields := l.fields(file, "version", "name", "parallelism", "max_parallelism", "guarantee", "isolation", "checkpoint",
+		"restart", "batch", "max_record", "on_error", "plugins", "nodes")
+	l.settings(file, fields)
+	l.declarations(fields["plugins"])
+	l.drafts(file, fields)
+	l.components()
+	l.connect()
+	l.parallelism(fields)
+	l.deadLetters()
+	l.partitions()
+	l.checkGraph()
+	l.guarantees()
+	l.unusedPlugins()
+	l.finish()
+	return l.p
+}
+
+// secretsAllowed keeps secrets to where the rest of the package expects them.
+func secretsAllowed(path string) bool {
+	section, rest, _ := strings.Cut(path, ".")
+	_, rest, _ = strings.Cut(rest, ".")
+	return section == "nodes" && strings.HasPrefix(rest, "config.") ||
+		section == "plugins" && strings.HasPrefix(rest, "env.")
+}
+
+func (l *loader) problems(ps []yamlfile.Problem) {
+	for _, p := range ps {
+		f := Fault{Line: p.Pos.Line, Column: p.Pos.Column, Field: p.Path, Message: p.Message, Hint: p.Hint, Code: classCodes[p.Class]}
+		if name, ok := strings.CutPrefix(p.Path, "nodes."); ok && p.Class == yamlfile.Duplicate && !strings.Contains(name, ".") {
+			f.Code, f.Message = CodeDuplicateName, fmt.Sprintf("two nodes are called %q", name)
+		}
+		l.faults = append(l.faults, f)
+	}
 }

@@ -35,7 +35,7 @@ type Node struct {
 
 	// Config is the configuration as canonical JSON: references resolved, keys
 	// sorted, no blanks. It may hold secrets: print [Node.RedactedConfig].
-	Config json.RawMessage
+	Config json.RawMessage `json:"-"`
 	// SecretPaths are the field paths in Config that hold secrets, sorted.
 	SecretPaths []string
 	// Capabilities are those of the manifest that this configuration leaves.

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"log/slog"
 	"time"
 
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
@@ -153,7 +154,7 @@ type Plugin struct {
 	Command []string
 	// Env is added to the environment, as "NAME=value". It may hold secrets: it
 	// is not for printing.
-	Env []string
+	Env []string `json:"-"`
 	// SHA256 of the executable in lower-case hex; empty leaves it unchecked.
 	SHA256 string
 	// Dir is the folder that relative paths of the file are relative to.
@@ -162,6 +163,12 @@ type Plugin struct {
 
 // Declared says whether the file itself says how the plugin is started.
 func (p Plugin) Declared() bool { return p.Path != "" || len(p.Command) > 0 }
+
+// String is the plugin's name: a plugin printed by accident shows no secret.
+func (p Plugin) String() string { return p.Name }
+
+// LogValue keeps the environment, which may hold secrets, out of logs.
+func (p Plugin) LogValue() slog.Value { return slog.StringValue(p.Name) }
 
 // FirstParty is the name of the plugin whose components need no prefix.
 const FirstParty = "weir"

@@ -1,0 +1,151 @@
+package pipeline
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/weirstream/weir/host/pipeline/internal/yamlfile"
+	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
+)
+
+// configure checks a node's configuration against its component's parameters
+// and then by the component itself.
+func (l *loader) configure(d *draft) {
+	c := &checker{l: l, root: yamlfile.Key(d.at.path, "config"), at: d.config, values: make(map[string]field)}
+	if !c.at.present() {
+		c.at = field{path: c.root, key: d.at.at(), Value: &yamlfile.Value{Kind: yamlfile.Null, Pos: d.at.at()}}
+	}
+	d.json = c.check(d.component.spec.GetParameters())
+	slices.Sort(c.secretPaths)
+	d.secretPaths = slices.Compact(c.secretPaths)
+	if l.opts.Catalog == nil {
+		return
+	}
+	resp, err := l.opts.Catalog.Validate(l.ctx, d.component.plugin, &pluginv1.ValidateRequest{
+		Kind: d.kind, Component: d.component.spec.GetName(), Config: d.json, SecretPaths: d.secretPaths,
+	})
+	if err != nil {
+		l.fault(d.ref, CodePlugin, "", "%s could not check this configuration: %v", d.component.fullName(), err)
+		return
+	}
+	sound := len(c.bad) == 0
+	for _, f := range resp.GetFaults() {
+		if !c.covered(f.GetPath()) {
+			c.report(f)
+			sound = sound && f.GetWarning()
+		}
+	}
+	leaveClaims(d.capabilities, resp.GetCapabilities())
+	if d.component.spec.GetDynamicOutputs() {
+		for _, o := range resp.GetOutputs() {
+			d.outputs = append(d.outputs, o.GetName())
+		}
+		d.outputsKnown = sound
+	}
+}
+
+// leaveClaims takes away what a configuration does not leave of a manifest's
+// capabilities. An answer without capabilities leaves all.
+func leaveClaims(have, left *pluginv1.Capabilities) {
+	if left == nil {
+		return
+	}
+	have.Bounded = have.Bounded && left.Bounded
+	have.Replayable = have.Replayable && left.Replayable
+	have.ExactlyOnce = have.ExactlyOnce && left.ExactlyOnce
+	have.Retract = have.Retract && left.Retract
+	have.KeyedState = have.KeyedState && left.KeyedState
+	have.PreservesOrder = have.PreservesOrder && left.PreservesOrder
+	have.PreservesKey = have.PreservesKey && left.PreservesKey
+	have.EventTime = have.EventTime && left.EventTime
+	have.SingleTask = have.SingleTask && left.SingleTask
+	have.Local = have.Local && left.Local
+	have.Segments = have.Segments && left.Segments
+	have.Discards = have.Discards && left.Discards
+	if left.ConcurrentSplits > 0 && (have.ConcurrentSplits == 0 || left.ConcurrentSplits < have.ConcurrentSplits) {
+		have.ConcurrentSplits = left.ConcurrentSplits
+	}
+}
+
+// covered says whether a component's fault is about what has been refused
+// already: the component never saw those fields.
+func (c *checker) covered(path string) bool {
+	if path == "" {
+		return len(c.bad) > 0
+	}
+	return slices.ContainsFunc(c.bad, func(bad string) bool { return within(path, bad) || within(bad, path) })
+}
+
+// within says whether one field path is another or leads below it.
+func within(path, above string) bool {
+	rest, ok := strings.CutPrefix(path, above)
+	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
+}
+
+// report places what a component found in the file.
+func (c *checker) report(f *pluginv1.Fault) {
+	at, pos := c.place(f.GetPath())
+	if v := at.Value; f.GetOffset() >= 0 && v != nil {
+		if e := v.Get("expr"); e != nil {
+			v = e
+		}
+		if v.Kind != yamlfile.Map && v.Kind != yamlfile.List {
+			pos = v.At(int(f.GetOffset()))
+		}
+	}
+	path := c.root
+	if f.GetPath() != "" {
+		path = yamlfile.Key(c.root, f.GetPath())
+	}
+	code := CodeComponent
+	if f.GetCode() != "" {
+		code = Code(f.GetCode())
+	}
+	message := strings.TrimSpace(f.GetMessage())
+	if message == "" {
+		message = "is refused by the component, which does not say why"
+	}
+	if c.tells(f.GetPath(), message) {
+		message = "is refused by the component; its reason is not shown since it holds the secret"
+	}
+	c.l.faultAt(pos, path, code, "", "%s", message)
+	if f.GetWarning() {
+		c.l.faults[len(c.l.faults)-1].Severity = SeverityWarning
+	}
+}
+
+// tells says whether a message about a secret field holds a secret that is too
+// short to be looked for in every message.
+func (c *checker) tells(path, message string) bool {
+	about := func(secret string) bool { return within(path, secret) || within(secret, path) }
+	return slices.ContainsFunc(c.secretPaths, about) &&
+		slices.ContainsFunc(c.l.secrets, func(s string) bool { return s != "" && len(s) < shortSecret && strings.Contains(message, s) })
+}
+
+// place finds the value that a field path of a component leads to, or the
+// nearest above it.
+func (c *checker) place(path string) (field, yamlfile.Pos) {
+	for p := path; p != ""; {
+		if f, ok := c.values[p]; ok {
+			if p == path {
+				return f, f.pos()
+			}
+			return field{}, f.at()
+		}
+		p = p[:max(strings.LastIndexAny(p, ".["), 0)]
+	}
+	return field{}, c.at.at()
+}
+
+// eventTimeOf reads event_time, which only some components can do.
+func (l *loader) eventTimeOf(d *draft) {
+	f := d.eventTime
+	if !f.present() {
+		return
+	}
+	if d.kind == pluginv1.Kind_KIND_SINK || !d.capabilities.GetEventTime() {
+		l.faultKey(f, CodeEventTime, "", "%s %s cannot set event time", KindName(d.kind), d.component.fullName())
+		return
+	}
+	d.time = l.eventTime(f)
+}
