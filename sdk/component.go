@@ -1,0 +1,138 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"regexp"
+
+	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
+	"github.com/weirstream/weir/sdk/internal/config"
+	"github.com/weirstream/weir/sdk/internal/task"
+)
+
+// Component is a source, operator or sink that can be served. Its constructors
+// ([NewSource], [NewOperator], [NewSink], [NewTwoPhaseSink]) never fail: what is
+// wrong with a declaration or with a configuration's tags is told by Err, and by
+// [Serve].
+type Component struct {
+	inner *task.Component
+	err   error
+}
+
+// Err returns everything that is wrong with the component's declaration, nil
+// where it can be served.
+func (c Component) Err() error { return c.err }
+
+// Definition returns the component as the SDK's runtime takes it. It is for
+// package sdktest; the type is not for others.
+func (c Component) Definition() (*task.Component, error) { return c.inner, c.err }
+
+var (
+	componentName = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
+	portName      = regexp.MustCompile(`^[a-z][a-z0-9]*([_-][a-z0-9]+)*$`)
+)
+
+// outputNames are those that every source and operator has.
+const (
+	mainOutput  = "out"
+	errorOutput = "errors"
+)
+
+func (d *declaration) fault(format string, args ...any) {
+	d.faults = append(d.faults, fmt.Errorf(format, args...))
+}
+
+// only says for which kinds an option is.
+func (d *declaration) only(option string, kinds ...pluginv1.Kind) {
+	for _, k := range kinds {
+		if d.spec.Kind == k {
+			return
+		}
+	}
+	d.fault("the option %s is not for a %s", option, kindName(d.spec.Kind))
+}
+
+func (d *declaration) portName(what, name string) {
+	if !portName.MatchString(name) {
+		d.fault("the %s name %q is not lower-case letters and digits joined by - or _", what, name)
+	}
+	if what == "output" && (name == mainOutput || name == errorOutput) {
+		d.fault("the output name %q is taken: every component has it", name)
+	}
+}
+
+// unlessOfType reports a method that has an optional interface's name but not its
+// signature: it would never be called.
+func (d *declaration) unlessOfType(implements, hasMethod bool, interfaceName string) {
+	if hasMethod && !implements {
+		d.fault("a method has the name but not the signature of sdk.%s", interfaceName)
+	}
+}
+
+func kindName(k pluginv1.Kind) string {
+	switch k {
+	case pluginv1.Kind_KIND_SOURCE:
+		return "source"
+	case pluginv1.Kind_KIND_OPERATOR:
+		return "operator"
+	}
+	return "sink"
+}
+
+// declare makes what all kinds of components share.
+func declare[Cfg any](kind pluginv1.Kind, name, summary string, claims Capabilities, options []Option) (*declaration, *settings[Cfg]) {
+	d := &declaration{
+		spec:   &pluginv1.Component{Kind: kind, Name: name, Summary: summary},
+		claims: claims,
+	}
+	if !componentName.MatchString(name) {
+		d.fault("the name is not lower-case letters and digits joined by hyphens")
+	}
+	for _, o := range options {
+		o(d)
+	}
+	cfg := reflect.TypeFor[Cfg]()
+	spec, err := config.New(cfg, scalars())
+	if err != nil {
+		d.faults = append(d.faults, err)
+	} else {
+		d.spec.Parameters = spec.Parameters()
+	}
+	d.optionalOfConfig(reflect.PointerTo(cfg))
+	d.spec.Capabilities = d.claims.proto()
+	// The SDK's task loop has the stage for every component with an output.
+	d.spec.Capabilities.EventTime = kind != pluginv1.Kind_KIND_SINK
+	return d, &settings[Cfg]{spec, d.claims, d.spec.Capabilities.EventTime, d.spec.Outputs}
+}
+
+func (d *declaration) optionalOfConfig(t reflect.Type) {
+	_, validate := t.MethodByName("Validate")
+	d.unlessOfType(implements[Validator](t), validate, "Validator")
+	_, probe := t.MethodByName("Probe")
+	d.unlessOfType(implements[Prober](t), probe, "Prober")
+	_, claims := t.MethodByName("Capabilities")
+	d.unlessOfType(implements[Claimer](t), claims, "Claimer")
+	_, outputs := t.MethodByName("Outputs")
+	d.unlessOfType(implements[DynamicOutputs](t), outputs, "DynamicOutputs")
+
+	d.spec.DynamicOutputs = implements[DynamicOutputs](t)
+	if d.spec.DynamicOutputs {
+		d.only("DynamicOutputs", pluginv1.Kind_KIND_OPERATOR)
+	}
+}
+
+func implements[I any](t reflect.Type) bool { return t.Implements(reflect.TypeFor[I]()) }
+
+// finish returns the component, with everything that was found wrong.
+func finish[Cfg any](d *declaration, s *settings[Cfg], c *task.Component) Component {
+	if len(d.faults) > 0 {
+		return Component{err: fmt.Errorf("%s %q: %w", kindName(d.spec.Kind), d.spec.Name, errors.Join(d.faults...))}
+	}
+	c.Spec, c.Validate = d.spec, s.validate
+	c.Probe = func(ctx context.Context, raw []byte, secretPaths []string, owner *pluginv1.Owner) []*pluginv1.Fault {
+		return s.probe(ctx, raw, secretPaths, ownerOf(owner))
+	}
+	return Component{inner: c}
+}
