@@ -1,0 +1,56 @@
+package serve
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+)
+
+// Variables in which the host tells the numbers of the files that it passes.
+const (
+	envLifeline = "WEIR_LIFELINE_FD"
+	envLock     = "WEIR_LOCK_FD"
+)
+
+// holdOn takes over the files that the host passed: the process ends with the
+// lifeline, and keeps the lock. The variables go, since children get neither.
+func holdOn() error {
+	// Nothing refers to the lock: an os.File would be closed by the collector.
+	if lock, err := number(envLock); err != nil {
+		return err
+	} else if lock >= 0 {
+		hide(lock)
+	}
+	fd, err := number(envLifeline)
+	if err != nil || fd < 0 {
+		return err
+	}
+	lifeline := os.Stdin
+	if fd != 0 {
+		if lifeline, err = open(fd, envLifeline); err != nil {
+			return err
+		}
+	}
+	go func() {
+		for buf := make([]byte, 16); ; {
+			if _, err := lifeline.Read(buf); err != nil {
+				os.Exit(0)
+			}
+		}
+	}()
+	return nil
+}
+
+// number takes the number of a file from the environment; -1 where there is none.
+func number(env string) (int, error) {
+	text, ok := os.LookupEnv(env)
+	if !ok {
+		return -1, nil
+	}
+	fd, err := strconv.Atoi(text)
+	if err != nil || fd < 0 {
+		return -1, fmt.Errorf("%s=%q is not the number of a file", env, text)
+	}
+	_ = os.Unsetenv(env)
+	return fd, nil
+}
