@@ -9,6 +9,7 @@ package task
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 	"github.com/weirstream/weir/proto/wire"
@@ -41,10 +42,18 @@ type Env struct {
 	Role           pluginv1.Role
 	Guarantee      pluginv1.Guarantee
 	MaxRecord      int
-	Log            *slog.Logger
-	Metrics        *Metrics
+	// Inputs are the names of the connected input ports, by port number.
+	Inputs []string
+	// KeyGroups are those that the task owns; nil without keyed state.
+	KeyGroups *pluginv1.KeyGroups
+	// SecretPaths name the fields of the configuration whose values no message
+	// may repeat.
+	SecretPaths []string
+	Log         *slog.Logger
+	Metrics     *Metrics
 	// Restored holds this member's entries of the restored checkpoint that are
 	// neither splits nor the enumerator's: LIST, BROADCAST, KEY_GROUP, WRITER.
+	// Entries that travelled in parts are whole again.
 	Restored           []*pluginv1.Entry
 	RestoredCheckpoint uint64
 }
@@ -57,14 +66,23 @@ type Split struct {
 }
 
 // Source is what both roles of a source node open; an enumerator calls Splits, a
-// worker OpenSplit.
+// worker all else save Close, which both call last.
 type Source interface {
-	// Splits lists splits. Where the source keeps a cursor, only those behind it;
-	// otherwise all that exist. more: call again later.
+	// Splits lists splits. With a nil cursor all that exist; a source that
+	// returns a cursor is given it back and lists only those behind it. more: call
+	// again later. It is called from one goroutine.
 	Splits(ctx context.Context, cursor []byte) (splits []Split, next []byte, more bool, err error)
+	// SplitInterval is the time between two calls of Splits; 0 leaves it to the
+	// task, which takes a second.
+	SplitInterval() time.Duration
+
+	// OpenSplit is called from the goroutine that then calls the Reader, so it
+	// runs concurrently with other splits.
 	OpenSplit(ctx context.Context, s Split, position []byte) (Reader, error)
-	// Completed tells the positions of the completed checkpoint, by split id.
-	Completed(ctx context.Context, at map[string][]byte) error
+	// Completed tells the positions of a completed checkpoint, by split id. It has
+	// a goroutine of its own; a checkpoint may be skipped or repeated.
+	Completed(ctx context.Context, checkpoint uint64, at map[string][]byte) error
+	// Progress is asked for about once a second, from any goroutine.
 	Progress() *pluginv1.Progress // nil where the source does not say
 	ConcurrentSplits() int        // 0: unbounded
 	Snapshot(ctx context.Context) ([]*pluginv1.Entry, error)
@@ -72,14 +90,17 @@ type Source interface {
 }
 
 // Reader reads one split. Read returns the position after the last appended
-// record; Encode turns such a position into JSON, at a barrier.
+// record, io.EOF with the last ones; on any other error what it appended is
+// dropped. A position is frozen once returned: Encode turns it into JSON later,
+// on another goroutine.
 type Reader interface {
 	Read(ctx context.Context, out *Output) (position any, err error)
 	Encode(position any) ([]byte, error)
 	Close() error
 }
 
-// Operator processes batches. Input ports are numbered as in Member.inputs.
+// Operator processes batches, all calls from one goroutine. Input ports are
+// numbered as in Member.inputs; a batch is dead after the call unless held.
 type Operator interface {
 	Process(ctx context.Context, port int, in *wire.Batch, out *Output) error
 	OnWatermark(ctx context.Context, t int64, out *Output) error
@@ -96,15 +117,18 @@ type Barrier struct {
 	Final      bool // input has ended
 }
 
-// Sink writes batches.
+// Sink writes batches, all calls from one goroutine. Only the Fail methods of
+// failed may be used, those from any goroutine.
 type Sink interface {
 	Write(ctx context.Context, port int, in *wire.Batch, failed *Output) error
 	Flush(ctx context.Context) error
-	// Prepare returns entries of kind COMMITTABLE.
+	// Prepare follows Flush at each barrier and returns entries of kind
+	// COMMITTABLE; none where the sink has no committer.
 	Prepare(ctx context.Context, b Barrier) ([]*pluginv1.Entry, error)
 	// Snapshot returns entries of kind WRITER, LIST and BROADCAST.
 	Snapshot(ctx context.Context) ([]*pluginv1.Entry, error)
-	// Due says that output waits to be rolled although nothing was written.
+	// Due says that output waits to be rolled although nothing was written. It is
+	// asked between calls.
 	Due() bool
 	Close() error
 }

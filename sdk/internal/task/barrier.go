@@ -1,0 +1,162 @@
+package task
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
+)
+
+// barrier is the task's part of a checkpoint. The synchronous part brings every
+// member, in the order of the chain, to where nothing that came before is left
+// undone; then the barrier passes, and the snapshot follows on Control.
+func (t *task) barrier(b *pluginv1.Barrier) error {
+	if b.GetCheckpoint() <= t.passed {
+		return protocolErrorf("Barrier of checkpoint %d after that of %d", b.GetCheckpoint(), t.passed)
+	}
+	if t.ended && !b.GetEnd() {
+		return protocolErrorf("Barrier of checkpoint %d without the end of input, which an earlier one had", b.GetCheckpoint())
+	}
+	start := time.Now()
+	t.ended = t.ended || b.GetEnd()
+	if b.GetHalt() && t.reading != nil {
+		t.reading.halt()
+	}
+	var prepared []*pluginv1.Entry
+	for _, m := range t.members {
+		entries, err := m.synchronous(b)
+		if err != nil {
+			return err
+		}
+		prepared = append(prepared, entries...)
+	}
+	if err := t.flushOutlets(); err != nil {
+		return err
+	}
+	t.halted = b.GetHalt()
+	if err := t.send(&pluginv1.Frame{Kind: &pluginv1.Frame_Barrier{Barrier: b}}); err != nil {
+		return err
+	}
+	t.passed, t.changed = b.GetCheckpoint(), false
+	return t.snapshot(b.GetCheckpoint(), start, prepared)
+}
+
+// synchronous flushes a member and prepares what a sink has written.
+func (m *member) synchronous(b *pluginv1.Barrier) ([]*pluginv1.Entry, error) {
+	final := b.GetEnd() && !m.finalTold && !m.spec.GetEnded()
+	m.finalTold = m.finalTold || b.GetEnd()
+	var err error
+	switch {
+	case m.operator != nil:
+		err = m.call("Flush", func(ctx context.Context, out *Output) error { return m.operator.Flush(ctx, final, out) })
+	case m.sink != nil:
+		err = m.call("Flush", func(ctx context.Context, _ *Output) error { return m.sink.Flush(ctx) })
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := m.settleFailures(); err != nil {
+		return nil, err
+	}
+	if m.sink == nil {
+		return nil, m.flushOutlets()
+	}
+	var entries []*pluginv1.Entry
+	err = m.call("Prepare", func(ctx context.Context, _ *Output) (err error) {
+		entries, err = m.sink.Prepare(ctx, Barrier{
+			Checkpoint: b.GetCheckpoint(),
+			// After a halt nobody may be left to finish what is unfinished.
+			Roll:  b.GetRoll() || b.GetHalt(),
+			Final: b.GetEnd(),
+		})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := m.own(entries, func(k pluginv1.Entry_Kind) bool { return k == pluginv1.Entry_KIND_COMMITTABLE }); err != nil {
+		return nil, m.fault("Prepare", err)
+	}
+	// A failure that came late still leaves before the barrier.
+	if err := m.settleFailures(); err != nil {
+		return nil, err
+	}
+	return entries, m.flushOutlets()
+}
+
+// snapshot asks every member for its state. The entries are plain data, so they
+// are sent while the loop goes on.
+func (t *task) snapshot(checkpoint uint64, start time.Time, entries []*pluginv1.Entry) error {
+	for _, m := range t.members {
+		own, err := m.snapshot()
+		if err != nil {
+			return err
+		}
+		entries = append(entries, own...)
+	}
+	if t.reading != nil {
+		splits, err := t.reading.snapshot(checkpoint)
+		if err != nil {
+			return err
+		}
+		entries = append(entries, splits...)
+	}
+	t.out.putSnapshot(&snapshot{
+		entries: entries,
+		done: &pluginv1.SnapshotDone{
+			Checkpoint:  checkpoint,
+			Synchronous: durationpb.New(time.Since(start)),
+		},
+	})
+	return nil
+}
+
+func (m *member) snapshot() (entries []*pluginv1.Entry, err error) {
+	var ask func(context.Context) ([]*pluginv1.Entry, error)
+	switch {
+	case m.source != nil:
+		ask = m.source.Snapshot
+	case m.operator != nil:
+		ask = m.operator.Snapshot
+	default:
+		ask = m.sink.Snapshot
+	}
+	err = m.call("Snapshot", func(ctx context.Context, _ *Output) (err error) {
+		entries, err = ask(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := m.own(entries, m.stateKind); err != nil {
+		return nil, m.fault("Snapshot", err)
+	}
+	return entries, nil
+}
+
+// stateKind says whether a component of this kind keeps entries of that kind.
+func (m *member) stateKind(k pluginv1.Entry_Kind) bool {
+	switch k {
+	case pluginv1.Entry_KIND_LIST, pluginv1.Entry_KIND_BROADCAST:
+		return true
+	case pluginv1.Entry_KIND_KEY_GROUP:
+		return m.operator != nil
+	case pluginv1.Entry_KIND_WRITER:
+		return m.sink != nil
+	}
+	return false
+}
+
+// own marks entries as the member's.
+func (m *member) own(entries []*pluginv1.Entry, allowed func(pluginv1.Entry_Kind) bool) error {
+	for _, e := range entries {
+		if !allowed(e.GetKind()) {
+			return fmt.Errorf("%s does not belong there", describeEntry(e))
+		}
+		e.Component = uint32(m.index)
+	}
+	return nil
+}

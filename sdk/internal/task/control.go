@@ -1,0 +1,188 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
+)
+
+type controlStream = grpc.BidiStreamingServer[pluginv1.ControlRequest, pluginv1.ControlResponse]
+
+// checkpointOutcome is what became of a checkpoint.
+type checkpointOutcome struct {
+	checkpoint uint64
+	completed  bool
+}
+
+// Control implements [pluginv1.PluginServer]: one task's life.
+func (s *Server) Control(stream controlStream) error {
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	open := first.GetOpen()
+	if open == nil {
+		return status.Errorf(codes.InvalidArgument, "protocol: Control begins with Open, not with %s", requestName(first))
+	}
+	t := newTask(s, open)
+	if err := t.plan(); err != nil {
+		return status.Errorf(codes.InvalidArgument, "Open of task %s: %v", t, err)
+	}
+	for _, m := range t.members {
+		if err := s.fence.pass(open.GetTask().GetUid(), m.spec.GetNode(), open.GetTask().GetEpoch()); err != nil {
+			return err
+		}
+	}
+	if err := s.register(t); err != nil {
+		return err
+	}
+	go func() {
+		t.run()
+		s.forget(t)
+	}()
+	return t.serveControl(stream)
+}
+
+// serveControl carries the stream until the task has ended.
+func (t *task) serveControl(stream controlStream) error {
+	received := make(chan error, 1)
+	heard := make(chan struct{}, 1)
+	go func() { received <- t.receiveControl(stream, heard) }()
+	go t.watchLease(heard)
+
+	// What ends the wait for the task: its end, or that a component does not
+	// return.
+	over, end := context.WithCancel(context.Background())
+	defer end()
+	stuck := make(chan struct{})
+	go func() {
+		defer end()
+		<-t.ctx.Done()
+		timer := time.NewTimer(t.server.opts.CloseTimeout)
+		defer timer.Stop()
+		select {
+		case <-t.done:
+		case <-timer.C:
+			close(stuck)
+		}
+	}()
+	// Once the stream is broken nothing can be sent, but the task still has to
+	// end before its handler does.
+	if err := t.out.run(over, stream.Send); err != nil {
+		t.stop(errControlEnded)
+		<-over.Done()
+	}
+	select {
+	case <-stuck:
+		return status.Errorf(codes.DeadlineExceeded, "task %s: a component did not return within %v after it was told to end", t, t.server.opts.CloseTimeout)
+	default:
+	}
+	if err := stream.Context().Err(); err != nil {
+		return status.FromContextError(err).Err()
+	}
+	if err := stream.Send(&pluginv1.ControlResponse{Kind: &pluginv1.ControlResponse_Closed{Closed: &pluginv1.Closed{}}}); err != nil {
+		return err
+	}
+	return nil
+}
+
+// receiveControl takes requests until the stream ends. It never waits.
+func (t *task) receiveControl(stream controlStream, heard chan struct{}) error {
+	var restore joiner
+	restoring := true
+	for {
+		r, err := stream.Recv()
+		if err != nil {
+			if errors.Is(err, io.EOF) || stream.Context().Err() != nil {
+				err = errControlEnded
+			}
+			t.stop(err)
+			return err
+		}
+		signal(heard)
+		switch k := r.GetKind().(type) {
+		case *pluginv1.ControlRequest_RestorePart:
+			if !restoring {
+				err = errors.New("RestorePart after Restored")
+			} else {
+				err = restore.add(k.RestorePart.GetEntries()...)
+			}
+		case *pluginv1.ControlRequest_Restored:
+			if !restoring {
+				err = errors.New("Restored twice")
+				break
+			}
+			restoring = false
+			var entries []*pluginv1.Entry
+			if entries, err = restore.end(); err == nil {
+				t.restored <- entries
+			}
+		case *pluginv1.ControlRequest_Completed:
+			t.finished.put(checkpointOutcome{k.Completed.GetCheckpoint(), true})
+		case *pluginv1.ControlRequest_Aborted:
+			t.finished.put(checkpointOutcome{k.Aborted.GetCheckpoint(), false})
+		case *pluginv1.ControlRequest_SplitRequest:
+			if !t.enumerates() {
+				err = errors.New("SplitRequest to a task that is no enumerator")
+			} else if k.SplitRequest.GetReader() >= t.open.GetParallelism() {
+				err = fmt.Errorf("SplitRequest of reader %d of %d", k.SplitRequest.GetReader(), t.open.GetParallelism())
+			} else {
+				t.requests.put(k.SplitRequest)
+			}
+		case *pluginv1.ControlRequest_Close:
+			t.stop(errClosed)
+		case *pluginv1.ControlRequest_SetLogLevel:
+			if !setLevel(t.level, k.SetLogLevel.GetLevel()) {
+				t.log.Warn("unknown log level", "level", k.SetLogLevel.GetLevel())
+			}
+		case *pluginv1.ControlRequest_Open:
+			err = errors.New("Open twice")
+		case *pluginv1.ControlRequest_SlotRelease:
+			err = errors.New("SlotRelease, but no shared segment is in use")
+		case *pluginv1.ControlRequest_Heartbeat:
+		default:
+			// A newer host says something that this plugin does not know.
+		}
+		if err != nil {
+			t.fail(protocolErrorf("control: %w", err))
+		}
+	}
+}
+
+// watchLease ends the task when Control has been silent for the lease.
+func (t *task) watchLease(heard <-chan struct{}) {
+	lease := t.open.GetLease().AsDuration()
+	if lease <= 0 {
+		return
+	}
+	timer := time.NewTimer(lease)
+	defer timer.Stop()
+	for {
+		select {
+		case <-heard:
+			timer.Reset(lease)
+		case <-timer.C:
+			t.log.Warn("the task closes: control has been silent for the lease", "lease", lease)
+			t.stop(errLease)
+			return
+		case <-t.ctx.Done():
+			return
+		}
+	}
+}
+
+func requestName(r *pluginv1.ControlRequest) string {
+	kind := r.ProtoReflect().WhichOneof(r.ProtoReflect().Descriptor().Oneofs().ByName("kind"))
+	if kind == nil {
+		return "an empty request"
+	}
+	return string(kind.Message().Name())
+}

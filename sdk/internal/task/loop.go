@@ -1,0 +1,249 @@
+package task
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
+)
+
+// duePoll is how often sinks are asked whether output waits to be rolled.
+const duePoll = 250 * time.Millisecond
+
+// work is the loop of a worker: it alone runs the chain.
+func (t *task) work() error {
+	defer func() {
+		for _, m := range t.members {
+			m.release()
+		}
+	}()
+	t.linger = time.NewTimer(time.Hour)
+	t.linger.Stop()
+	defer t.linger.Stop()
+	due := time.NewTicker(duePoll)
+	defer due.Stop()
+	if t.members[0].isSource() {
+		if err := t.startReading(); err != nil {
+			return err
+		}
+		defer t.reading.stop()
+	}
+	for {
+		if err := t.turn(due.C); err != nil {
+			return err
+		}
+		if err := t.settle(); err != nil {
+			return err
+		}
+	}
+}
+
+// turn waits for one thing to happen and treats it. What the host sends comes
+// before what readers have read, so that a barrier does not wait in line.
+func (t *task) turn(due <-chan time.Time) error {
+	select {
+	case f := <-t.in:
+		return t.receive(f)
+	default:
+	}
+	var read <-chan *handover
+	if t.reading != nil && !t.halted {
+		read = t.reading.handovers
+	}
+	select {
+	case f := <-t.in:
+		return t.receive(f)
+	case h := <-read:
+		return t.reading.take(h)
+	case <-t.sender.idle:
+		return t.flushOutlets()
+	case <-t.linger.C:
+		return t.flushOutlets()
+	case <-t.late:
+		return t.settleLate()
+	case <-t.finished.ready:
+		t.outcomes()
+		return nil
+	case <-due:
+		t.askDue()
+		return nil
+	case <-t.ctx.Done():
+		return context.Cause(t.ctx)
+	}
+}
+
+// settle ends a turn: what was put out is sent at once when nothing is in flight,
+// and otherwise when that is over or the linger is.
+func (t *task) settle() error {
+	gathered := false
+	for _, m := range t.members {
+		for _, o := range m.outlets {
+			gathered = gathered || o.gather.Len() > 0
+		}
+	}
+	switch {
+	case !gathered:
+		t.linger.Stop()
+		t.lingers = false
+	case !t.sender.busy():
+		return t.flushOutlets()
+	case !t.lingers && t.limits.linger > 0:
+		t.linger.Reset(t.limits.linger)
+		t.lingers = true
+	}
+	return nil
+}
+
+// flushOutlets sends all that was gathered, in the order of the chain.
+func (t *task) flushOutlets() error {
+	t.lingers = false
+	for _, m := range t.members {
+		if err := m.flushOutlets(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *member) flushOutlets() error {
+	for _, o := range m.outlets {
+		if err := o.flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// receive treats a frame of the host.
+func (t *task) receive(f inFrame) error {
+	defer f.release()
+	if t.halted {
+		return protocolErrorf("%s after a barrier with halt", f.name())
+	}
+	if f.batch != nil {
+		if t.ended {
+			return protocolErrorf("Batch after the end of input")
+		}
+		t.change()
+		return t.members[0].process(f.port, f.batch)
+	}
+	switch k := f.message.GetKind().(type) {
+	case *pluginv1.Frame_Barrier:
+		return t.barrier(k.Barrier)
+	case *pluginv1.Frame_Watermark:
+		t.change()
+		return t.members[0].onWatermark(k.Watermark.GetTime())
+	case *pluginv1.Frame_Idle:
+		return t.members[0].onIdle()
+	case *pluginv1.Frame_Assign:
+		return t.reading.assign(k.Assign.GetSplits())
+	case *pluginv1.Frame_NoMoreSplits:
+		t.reading.noMoreSplits()
+		return nil
+	}
+	return protocolErrorf("%s to task %s", f.name(), t)
+}
+
+func (f inFrame) name() string {
+	if f.batch != nil {
+		return "Batch"
+	}
+	k := f.message.ProtoReflect().WhichOneof(f.message.ProtoReflect().Descriptor().Oneofs().ByName("kind"))
+	if k == nil {
+		return "an empty frame"
+	}
+	return string(k.Message().Name())
+}
+
+// settleLate treats records that failed outside of any call.
+func (t *task) settleLate() error {
+	for _, m := range t.members {
+		if err := m.settleFailures(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// askDue tells the host of output that waits to be rolled.
+func (t *task) askDue() {
+	if t.changed || t.halted {
+		return
+	}
+	for _, m := range t.members {
+		if m.sink != nil && m.sink.Due() {
+			t.change()
+		}
+	}
+}
+
+// outcomes treats what became of checkpoints.
+func (t *task) outcomes() {
+	for _, o := range t.finished.take() {
+		if t.reading != nil {
+			t.reading.outcome(o)
+		}
+	}
+}
+
+// onWatermark tells the member, and then passes the watermark on behind all that
+// came of it. It never goes back.
+func (m *member) onWatermark(w int64) error {
+	if m.hasWatermark && w <= m.watermark {
+		return nil
+	}
+	m.watermark, m.hasWatermark = w, true
+	m.stats.watermark.Store(w)
+	m.stats.hasWatermark.Store(true)
+	if m.operator != nil {
+		err := m.call("OnWatermark", func(ctx context.Context, out *Output) error { return m.operator.OnWatermark(ctx, w, out) })
+		if err != nil {
+			return err
+		}
+	}
+	if err := m.settleFailures(); err != nil {
+		return err
+	}
+	return m.passOn(
+		func(next *member) error { return next.onWatermark(w) },
+		func(f *pluginv1.Frame) { f.Kind = &pluginv1.Frame_Watermark{Watermark: &pluginv1.Watermark{Time: w}} },
+	)
+}
+
+// onIdle passes on that there is no watermark to wait for.
+func (m *member) onIdle() error {
+	return m.passOn(
+		func(next *member) error { return next.onIdle() },
+		func(f *pluginv1.Frame) { f.Kind = &pluginv1.Frame_Idle{Idle: &pluginv1.Idle{}} },
+	)
+}
+
+// passOn sends what was gathered and then a signal on every output: once to each
+// member behind, and as a frame of each output that leads to the host.
+func (m *member) passOn(inside func(*member) error, outside func(*pluginv1.Frame)) error {
+	if err := m.flushOutlets(); err != nil {
+		return err
+	}
+	var told []*member
+	for _, o := range m.outlets {
+		if o.next != nil && !slices.Contains(told, o.next) {
+			told = append(told, o.next)
+			if err := inside(o.next); err != nil {
+				return err
+			}
+		}
+	}
+	for _, o := range m.outlets {
+		if o.exclusive {
+			continue
+		}
+		f := &pluginv1.Frame{Component: uint32(m.index), Port: o.port}
+		outside(f)
+		if err := m.task.send(f); err != nil {
+			return fmt.Errorf("output %q: %w", o.name, err)
+		}
+	}
+	return nil
+}
