@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
+	"github.com/weirstream/weir/sdk/internal/serve"
 	"github.com/weirstream/weir/sdk/internal/task"
 )
 
@@ -23,15 +24,21 @@ type Plugin struct {
 	OneTaskPerProcess bool
 }
 
-// Serve serves components to a Weir host and returns when the host ends it: it is
-// what main calls, and it alone. Nothing may be written to standard output before
-// it. A declaration that is wrong, or a start by hand, is told on standard error
-// and ends the process with status 1.
+// Serve serves components to a Weir host until the host ends it. It is what main
+// calls, and early: a host waits only so long for a plugin to start. What is
+// printed to standard output from then on goes to the host's log. A declaration
+// that is wrong is told on standard error and ends the process with status 1.
 func Serve(p Plugin, components ...Component) {
-	if err := serveComponents(p, components); err != nil {
+	inner, err := definitions(p, components)
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "weir plugin %s: %v\n", p.Name, err)
 		os.Exit(1)
 	}
+	server := task.NewServer(task.Plugin{
+		Name: p.Name, Version: p.Version, SDK: sdkVersion(), OneTaskPerProcess: p.OneTaskPerProcess,
+	}, inner, task.Options{})
+	defer server.Close()
+	serve.Serve(server)
 }
 
 var pluginName = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
@@ -90,23 +97,4 @@ func sdkVersion() string {
 		}
 	}
 	return name
-}
-
-func newServer(p Plugin, components []Component) (*task.Server, error) {
-	defs, err := definitions(p, components)
-	if err != nil {
-		return nil, err
-	}
-	return task.NewServer(task.Plugin{
-		Name: p.Name, Version: p.Version, SDK: sdkVersion(), OneTaskPerProcess: p.OneTaskPerProcess,
-	}, defs, task.Options{}), nil
-}
-
-func serveComponents(p Plugin, components []Component) error {
-	s, err := newServer(p, components)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	return errors.ErrUnsupported
 }

@@ -71,18 +71,22 @@ func (d *decoder) scalar(t *value, v reflect.Value, raw json.RawMessage, path st
 	if secret {
 		d.keep(raw)
 	}
-	if err := t.scalar.Set(v, raw, path); err != nil {
-		var detail *ValueError
-		if errors.As(err, &detail) && !secret {
-			d.fault(path, CodeType, detail.Error())
-			return
-		}
-		d.wrongType(t.scalar.Expect, t, raw, path)
-		return
-	}
 	var got string
 	if !secret {
 		got = ", got " + shown(raw)
+	}
+	if err := t.scalar.Set(v, raw, path); err != nil {
+		var detail *ValueError
+		var span *rangeError
+		switch {
+		case errors.As(err, &span):
+			d.fault(path, CodeRange, span.Error()+got)
+		case errors.As(err, &detail) && !secret:
+			d.fault(path, CodeType, detail.Error())
+		default:
+			d.wrongType(t.scalar.Expect, t, raw, path)
+		}
+		return
 	}
 	if message, code := t.rules.check(v, got); message != "" {
 		d.fault(path, code, message)

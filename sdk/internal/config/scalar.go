@@ -34,14 +34,14 @@ var (
 		},
 	}
 	intScalar   = &Scalar{Type: pluginv1.Parameter_TYPE_INT, Expect: "an integer", Set: setInt}
-	uintScalar  = &Scalar{Type: pluginv1.Parameter_TYPE_INT, Expect: "an integer that is not negative", Set: setUint}
+	uintScalar  = &Scalar{Type: pluginv1.Parameter_TYPE_INT, Expect: "an integer", Set: setUint}
 	floatScalar = &Scalar{
 		Type:   pluginv1.Parameter_TYPE_FLOAT,
 		Expect: "a number",
 		Set: func(v reflect.Value, raw json.RawMessage, _ string) error {
 			f, err := strconv.ParseFloat(string(raw), 64)
 			if err == nil && v.OverflowFloat(f) {
-				return errTooLarge
+				return errKind
 			}
 			v.SetFloat(f)
 			return err
@@ -78,8 +78,7 @@ var (
 		},
 	}
 
-	errTooLarge = errors.New("too large")
-	errKind     = errors.New("another kind of value")
+	errKind = errors.New("another kind of value")
 )
 
 // ValueError is an error of [Scalar.Set] about a value of the right kind: its text
@@ -109,27 +108,34 @@ func kindScalar(k reflect.Kind) *Scalar {
 
 func setInt(v reflect.Value, raw json.RawMessage, _ string) error {
 	n, err := strconv.ParseInt(wholeNumber(raw), 10, 64)
-	if err != nil {
-		return err
+	if errors.Is(err, strconv.ErrRange) || err == nil && v.OverflowInt(n) {
+		lowest := int64(-1) << (v.Type().Bits() - 1)
+		return &rangeError{strconv.FormatInt(lowest, 10), strconv.FormatInt(-lowest-1, 10)}
 	}
-	if v.OverflowInt(n) {
-		return errTooLarge
+	if err == nil {
+		v.SetInt(n)
 	}
-	v.SetInt(n)
-	return nil
+	return err
 }
 
 func setUint(v reflect.Value, raw json.RawMessage, _ string) error {
-	n, err := strconv.ParseUint(wholeNumber(raw), 10, 64)
-	if err != nil {
-		return err
+	text := wholeNumber(raw)
+	n, err := strconv.ParseUint(text, 10, 64)
+	if _, signed := strconv.ParseInt(text, 10, 64); signed == nil && err != nil ||
+		errors.Is(err, strconv.ErrRange) || err == nil && v.OverflowUint(n) {
+		highest := ^uint64(0) >> (64 - v.Type().Bits())
+		return &rangeError{"0", strconv.FormatUint(highest, 10)}
 	}
-	if v.OverflowUint(n) {
-		return errTooLarge
+	if err == nil {
+		v.SetUint(n)
 	}
-	v.SetUint(n)
-	return nil
+	return err
 }
+
+// rangeError is a number that its Go type cannot hold.
+type rangeError struct{ min, max string }
+
+func (e *rangeError) Error() string { return "must be between " + e.min + " and " + e.max }
 
 // wholeNumber returns a JSON number without a fraction of zeros, as encoders write
 // for a float that is whole.
