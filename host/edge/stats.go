@@ -1,0 +1,49 @@
+package edge
+
+import "time"
+
+// ChannelStats is what a channel has carried and holds.
+type ChannelStats struct {
+	ID ID
+	// Records, Batches and Bytes count what was pushed since it was opened.
+	Records, Batches, Bytes uint64
+	// QueuedItems and QueuedBytes are what waits for the plugin.
+	QueuedItems, QueuedBytes int
+	// Blocked is the time for which Push waited for room.
+	Blocked time.Duration
+	// Aligning is the time for which the channel waited for the barrier of the
+	// others; Held says that it does now.
+	Aligning time.Duration
+	Held     bool
+}
+
+// Stats returns the state of every channel, in the order of Open.
+func (in *Input) Stats() []ChannelStats {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	stats := make([]ChannelStats, len(in.channels))
+	for i, c := range in.channels {
+		stats[i] = ChannelStats{
+			ID: c.id, Records: c.records, Batches: c.batches, Bytes: c.bytes,
+			QueuedItems: c.queue.len(), QueuedBytes: c.own + c.common,
+			Blocked: c.blocked.read(), Aligning: c.waited.read(), Held: c.held,
+		}
+	}
+	return stats
+}
+
+// Awaited returns the checkpoint whose barrier some channels have delivered, and
+// the channels that have not. The checkpoint is 0 when no barrier is under way.
+func (in *Input) Awaited() (checkpoint uint64, channels []ID) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.cut.held == 0 {
+		return 0, nil
+	}
+	for _, c := range in.channels {
+		if !c.held {
+			channels = append(channels, c.id)
+		}
+	}
+	return in.cut.barrier.Checkpoint, channels
+}
