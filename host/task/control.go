@@ -110,11 +110,11 @@ func (t *Task) receiveControl() error {
 		case *pluginv1.ControlResponse_Log:
 			t.log(k.Log)
 		case *pluginv1.ControlResponse_Failed:
+			// The plugin closes what it has opened and then says Closed.
 			t.fail(t.failed(k.Failed.GetError()))
-			return nil
 		case *pluginv1.ControlResponse_Closed:
 			close(t.closed)
-			if !t.closing.Load() {
+			if !t.closing.Load() && t.Err() == nil {
 				return t.errorf("the plugin closed the task without being asked")
 			}
 			return nil
@@ -127,7 +127,7 @@ func (t *Task) receiveControl() error {
 // controlEnded explains the end of the control stream.
 func (t *Task) controlEnded(err error) error {
 	switch {
-	case t.ctx.Err() != nil:
+	case t.ctx.Err() != nil, t.closing.Load():
 		return nil
 	case errors.Is(err, io.EOF):
 		return t.errorf("the plugin ended the control stream without a word")

@@ -3,7 +3,11 @@ package task
 import (
 	"errors"
 	"fmt"
+	"io"
 	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 )
@@ -25,6 +29,12 @@ func (e *Error) Error() string {
 		return fmt.Sprintf("node %s (task %s, plugin %s): %v", e.Node, e.ID, e.Plugin, e.Err)
 	}
 	return fmt.Sprintf("task %s (plugin %s): %v", e.ID, e.Plugin, e.Err)
+}
+
+// Transport says that a stream to the plugin broke, so that the plugin itself
+// had no say.
+func (e *Error) Transport() bool {
+	return errors.Is(e.Err, io.EOF) || status.Code(e.Err) == codes.Unavailable
 }
 
 // Unwrap returns the cause.

@@ -29,15 +29,14 @@ func (t *Task) sendFrames(run runStream) error {
 			// The receiving side learns why the stream broke.
 			return nil
 		}
-		if frame, err = t.cfg.Input.Next(t.ctx); err != nil {
+		var h wire.Header
+		if frame, h, err = t.cfg.Input.Next(t.ctx); err != nil {
 			if t.ctx.Err() != nil {
 				return nil
 			}
 			return t.errorf("input: %w", err)
 		}
-		if h, err := frame.Header(); err != nil {
-			return t.errorf("input: %w", err)
-		} else if h.Kind == wire.KindBarrier {
+		if h.Kind == wire.KindBarrier {
 			if err := t.barriers.send(&frame); err != nil {
 				return t.errorf("input: %w", err)
 			}
@@ -47,23 +46,103 @@ func (t *Task) sendFrames(run runStream) error {
 
 // receiveFrames carries the plugin's output to the edges.
 func (t *Task) receiveFrames(run runStream) error {
-	var frame wire.Frame
-	for {
+	receive := func() (wire.Frame, wire.Header, error) {
+		var frame wire.Frame
 		if err := run.RecvMsg(&frame); err != nil {
-			return t.runEnded(err)
+			return frame, wire.Header{}, t.runEnded(err)
 		}
 		h, err := t.accept(&frame)
 		if err != nil {
 			frame.Free()
-			return t.errorf("the plugin broke the protocol: %w", err)
+			return wire.Frame{}, h, t.errorf("the plugin broke the protocol: %w", err)
 		}
-		next := frame
-		frame = wire.Frame{}
-		if err := t.cfg.Output.Route(t.ctx, h, next); err != nil {
-			if t.ctx.Err() != nil {
+		return frame, h, nil
+	}
+	if t.cfg.Output.Gathers() {
+		return t.gatherFrames(receive)
+	}
+	for {
+		frame, h, err := receive()
+		if err != nil || frame.Data == nil {
+			return err
+		}
+		if err := t.route(frame, h); err != nil {
+			return err
+		}
+	}
+}
+
+func (t *Task) route(frame wire.Frame, h wire.Header) error {
+	switch h.Kind {
+	case wire.KindSplitOpened, wire.KindSplitEnded:
+		// Marks for whoever needs to know where a split's records begin and end;
+		// no edge does.
+		frame.Free()
+		return nil
+	}
+	if err := t.cfg.Output.Route(t.ctx, frame, h); err != nil && t.ctx.Err() == nil {
+		return t.errorf("output: %w", err)
+	}
+	return nil
+}
+
+// gatherFrames does the same where an edge gathers records: it must know when
+// nothing more comes, so a goroutine of its own receives.
+func (t *Task) gatherFrames(receive func() (wire.Frame, wire.Header, error)) error {
+	type received struct {
+		frame wire.Frame
+		h     wire.Header
+		err   error
+	}
+	frames := make(chan received, 1)
+	t.spawn(func() error {
+		defer close(frames)
+		for {
+			var r received
+			r.frame, r.h, r.err = receive()
+			select {
+			case frames <- r:
+			case <-t.ctx.Done():
+				r.frame.Free()
 				return nil
 			}
+			if r.err != nil || r.frame.Data == nil {
+				return nil
+			}
+		}
+	})
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	settle := func() error {
+		wait, err := t.cfg.Output.Settle(t.ctx)
+		if err != nil && t.ctx.Err() == nil {
 			return t.errorf("output: %w", err)
+		}
+		if wait > 0 {
+			timer.Reset(wait)
+		}
+		return nil
+	}
+	for {
+		var r received
+		var ok bool
+		select {
+		case r, ok = <-frames:
+		default:
+			if err := settle(); err != nil {
+				return err
+			}
+			select {
+			case r, ok = <-frames:
+			case <-timer.C:
+				continue
+			}
+		}
+		if !ok || r.err != nil || r.frame.Data == nil {
+			return r.err
+		}
+		if err := t.route(r.frame, r.h); err != nil {
+			return err
 		}
 	}
 }
@@ -74,7 +153,12 @@ func (t *Task) runEnded(err error) error {
 	select {
 	case <-t.ctx.Done():
 		return nil
+	case <-t.failing:
+		return nil
 	case <-time.After(controlGrace):
+	}
+	if t.closing.Load() {
+		return nil
 	}
 	if errors.Is(err, io.EOF) {
 		return t.errorf("the plugin ended the data stream without a word")

@@ -6,8 +6,8 @@
 // one ordered input and one ordered output. They differ only in what their
 // frames say.
 //
-// A task owns four goroutines, all of which have ended when [Task.Close] or
-// [Task.Wait] has returned:
+// A task owns four goroutines, all of which have ended when [Task.Close] has
+// returned:
 //
 //	control out   a queue that never blocks its writers
 //	control in    snapshots, reports, logs, failures
@@ -17,7 +17,6 @@ package task
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -48,13 +47,19 @@ func (id ID) String() string {
 // Input yields the task's aligned input in order.
 type Input interface {
 	// Next waits for the next frame, which then belongs to the caller.
-	Next(ctx context.Context) (wire.Frame, error)
+	Next(ctx context.Context) (wire.Frame, wire.Header, error)
 }
 
-// Output takes what the plugin sends. Each call consumes the frame, also where
-// it fails, and blocks while the receivers are full.
+// Output takes what the plugin sends. It is called from one goroutine; each call
+// that is given a frame consumes it, also where it fails. All wait while the
+// receivers are full.
 type Output interface {
-	Route(ctx context.Context, h wire.Header, f wire.Frame) error
+	Route(ctx context.Context, f wire.Frame, h wire.Header) error
+	// Gathers says that records may be kept back to fill batches, so that Settle
+	// must be called whenever the plugin has nothing more at the moment. It
+	// returns how long until it must be called again even so, or 0.
+	Gathers() bool
+	Settle(ctx context.Context) (time.Duration, error)
 }
 
 // Observer hears what the task says on Control. Calls come from one goroutine,
@@ -100,40 +105,42 @@ type Config struct {
 	OpenTimeout time.Duration
 }
 
-// Task is one open task. Its methods may be called concurrently.
+// Task is one task in a plugin process. Its methods may be called concurrently.
 type Task struct {
 	cfg     Config
-	ctx     context.Context
-	cancel  context.CancelCauseFunc
+	ctx     context.Context // ends at the end of Close
+	cancel  context.CancelFunc
 	control *controlQueue
 	stream  grpc.BidiStreamingClient[pluginv1.ControlRequest, pluginv1.ControlResponse]
 
-	opened   chan struct{} // closed when the plugin has answered Opened
-	closed   chan struct{} // closed when the plugin has answered Closed
-	done     chan struct{} // closed when every goroutine has ended
-	group    sync.WaitGroup
-	once     sync.Once
-	closing  atomic.Bool // the host asked the task to close
+	opened chan struct{} // closed when the plugin has answered Opened
+	closed chan struct{} // closed when the plugin has answered Closed
+	silent chan struct{} // closed when nothing more will come on Control
+	group  sync.WaitGroup
+
+	closing  atomic.Bool // the host has asked the task to close
 	barriers barriers
+
+	failOnce sync.Once
+	failing  chan struct{} // closed at the first failure
+	failure  error         // set before failing is closed
 }
 
-// errClosing is the cause with which a task ends that was asked to.
-var errClosing = errors.New("task closed")
-
-// Start opens a task and returns when the plugin has answered that it is ready.
-// The task lives until Close is called, it fails, or ctx ends.
-func Start(ctx context.Context, cfg Config) (*Task, error) {
+// Start opens a task in its plugin process. Whatever becomes of it, the caller
+// ends it with Close.
+func Start(cfg Config) (*Task, error) {
 	t := &Task{
 		cfg:     cfg,
 		control: newControlQueue(),
 		opened:  make(chan struct{}),
 		closed:  make(chan struct{}),
-		done:    make(chan struct{}),
+		silent:  make(chan struct{}),
+		failing: make(chan struct{}),
 	}
-	t.ctx, t.cancel = context.WithCancelCause(ctx)
+	t.ctx, t.cancel = context.WithCancel(context.Background())
 	stream, err := cfg.Client.Control(t.ctx)
 	if err != nil {
-		t.cancel(err)
+		t.cancel()
 		return nil, t.errorf("open the control stream: %w", err)
 	}
 	t.stream = stream
@@ -143,34 +150,37 @@ func Start(ctx context.Context, cfg Config) (*Task, error) {
 	}
 	t.control.put(&pluginv1.ControlRequest{Kind: &pluginv1.ControlRequest_Restored{Restored: &pluginv1.Restored{}}})
 	t.spawn(t.sendControl)
-	t.spawn(t.receiveControl)
+	t.spawn(func() error {
+		defer close(t.silent)
+		return t.receiveControl()
+	})
+	return t, nil
+}
 
-	timer := time.NewTimer(cfg.OpenTimeout)
+// Opened waits until the plugin has answered that the task is ready.
+func (t *Task) Opened(ctx context.Context) error {
+	timer := time.NewTimer(t.cfg.OpenTimeout)
 	defer timer.Stop()
 	select {
 	case <-t.opened:
-		return t, nil
+		return nil
+	case <-t.failing:
+		return t.failure
 	case <-timer.C:
-		t.fail(t.errorf("not ready %v after it was opened", cfg.OpenTimeout))
-	case <-t.ctx.Done():
+		return t.errorf("not ready %v after it was opened", t.cfg.OpenTimeout)
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
-	t.seal()
-	<-t.done
-	return nil, t.Err()
 }
 
-// Run begins to carry data. Call it once, after Start.
+// Run begins to carry data. Call it once, after Opened.
 func (t *Task) Run() error {
 	run, err := t.cfg.Client.Run(t.ctx)
 	if err != nil {
-		err = t.errorf("open the data stream: %w", err)
-		t.fail(err)
-		t.seal()
-		return err
+		return t.errorf("open the data stream: %w", err)
 	}
 	t.spawn(func() error { return t.sendFrames(run) })
 	t.spawn(func() error { return t.receiveFrames(run) })
-	t.seal()
 	return nil
 }
 
@@ -197,19 +207,17 @@ func (t *Task) SetLogLevel(level string) {
 	t.control.put(&pluginv1.ControlRequest{Kind: &pluginv1.ControlRequest_SetLogLevel{SetLogLevel: &pluginv1.SetLogLevel{Level: level}}})
 }
 
-// Done is closed when the task has ended and all of its goroutines have.
-func (t *Task) Done() <-chan struct{} { return t.done }
+// Failing is closed when the task has failed; Err then says why.
+func (t *Task) Failing() <-chan struct{} { return t.failing }
 
-// Failing is closed when the task begins to end, which is before Done.
-func (t *Task) Failing() <-chan struct{} { return t.ctx.Done() }
-
-// Err says why the task ended: nil while it runs and after Close.
+// Err says why the task failed, or nil.
 func (t *Task) Err() error {
-	cause := context.Cause(t.ctx)
-	if errors.Is(cause, errClosing) {
+	select {
+	case <-t.failing:
+		return t.failure
+	default:
 		return nil
 	}
-	return cause
 }
 
 // Close asks the plugin to stop the task at once and waits until it has answered
@@ -220,25 +228,20 @@ func (t *Task) Close(ctx context.Context) (answered bool) {
 	t.closing.Store(true)
 	t.control.put(&pluginv1.ControlRequest{Kind: &pluginv1.ControlRequest_Close{Close: &pluginv1.Close{}}})
 	select {
-	case <-t.closed:
-		answered = true
-	case <-t.ctx.Done():
-		// The plugin's own failure ends its side; only Closed says that the
-		// components are closed as well.
-		select {
-		case <-t.closed:
-			answered = true
-		default:
-		}
+	case <-t.silent:
 	case <-ctx.Done():
 	}
-	t.cancel(errClosing)
-	t.seal()
-	<-t.done
+	select {
+	case <-t.closed:
+		answered = true
+	default:
+	}
+	t.cancel()
+	t.group.Wait()
 	return answered
 }
 
-// spawn starts one of the task's goroutines; an error ends the task.
+// spawn starts one of the task's goroutines; an error fails the task.
 func (t *Task) spawn(run func() error) {
 	t.group.Go(func() {
 		if err := run(); err != nil {
@@ -247,19 +250,13 @@ func (t *Task) spawn(run func() error) {
 	})
 }
 
-// seal lets Done close once the goroutines started so far have ended.
-func (t *Task) seal() {
-	t.once.Do(func() {
-		go func() {
-			t.group.Wait()
-			t.cancel(errClosing)
-			close(t.done)
-		}()
+// fail notes the first cause.
+func (t *Task) fail(err error) {
+	t.failOnce.Do(func() {
+		t.failure = err
+		close(t.failing)
 	})
 }
-
-// fail ends the task with its first cause.
-func (t *Task) fail(err error) { t.cancel(err) }
 
 // errorf makes an error that names the task.
 func (t *Task) errorf(format string, args ...any) error {

@@ -1,0 +1,264 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/weirstream/weir/host/catalog"
+	"github.com/weirstream/weir/host/pipeline"
+	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
+)
+
+func newPlugin() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "plugin",
+		Short: "What is installed, and what a component takes",
+		Args:  cobra.NoArgs,
+	}
+	cmd.AddCommand(newPluginList(), newPluginDescribe())
+	return cmd
+}
+
+func newPluginList() *cobra.Command {
+	var (
+		format outputFormat
+		dirs   []string
+	)
+	cmd := &cobra.Command{
+		Use:   "ls",
+		Short: "List plugins: what was found where, and what was ignored and why",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var all []catalog.Listing
+			err := withCatalog(cmd.Context(), ".", dirs, func(c *catalog.Catalog) error {
+				all = c.List(cmd.Context())
+				return nil
+			})
+			if err == nil {
+				err = printListings(cmd.OutOrStdout(), all, format)
+			}
+			if err != nil {
+				return failed(err)
+			}
+			return nil
+		},
+	}
+	format.flag(cmd)
+	pluginDirFlag(cmd, &dirs)
+	return cmd
+}
+
+// pluginLine is a listing as it is printed.
+type pluginLine struct {
+	Name       string   `json:"name"`
+	Version    string   `json:"version,omitempty"`
+	Protocol   int      `json:"protocol,omitempty"`
+	Origin     string   `json:"origin"`
+	Path       string   `json:"path,omitempty"`
+	Components []string `json:"components,omitempty"`
+	Ignored    string   `json:"ignored,omitempty"`
+}
+
+func printListings(w io.Writer, all []catalog.Listing, format outputFormat) error {
+	lines := make([]pluginLine, 0, len(all))
+	for _, l := range all {
+		line := pluginLine{Name: l.Name, Protocol: l.Protocol, Origin: string(l.Origin), Path: l.Path, Ignored: l.Ignored}
+		if l.Origin == catalog.BuiltIn {
+			line.Path = ""
+		}
+		if l.Manifest != nil {
+			line.Version = l.Manifest.Version
+			for _, c := range l.Manifest.Components {
+				line.Components = append(line.Components, pipeline.KindName(c.Kind)+" "+c.Name)
+			}
+		}
+		lines = append(lines, line)
+	}
+	if format == formatJSON {
+		return json.NewEncoder(w).Encode(lines)
+	}
+	t := plainTable()
+	t.AppendHeader(table.Row{"PLUGIN", "VERSION", "PROTOCOL", "FROM", "COMPONENTS"})
+	for _, l := range lines {
+		from := l.Origin
+		if l.Path != "" {
+			from = l.Path
+		}
+		what := strings.Join(l.Components, ", ")
+		if l.Ignored != "" {
+			what = "ignored: " + l.Ignored
+		}
+		protocol := ""
+		if l.Protocol > 0 {
+			protocol = fmt.Sprint(l.Protocol)
+		}
+		t.AppendRow(table.Row{l.Name, l.Version, protocol, from, what})
+	}
+	_, err := fmt.Fprintln(w, t.Render())
+	return err
+}
+
+func newPluginDescribe() *cobra.Command {
+	var (
+		format outputFormat
+		dirs   []string
+	)
+	cmd := &cobra.Command{
+		Use:   "describe COMPONENT",
+		Short: "Describe a component: its parameters, outputs and capabilities",
+		Long: `Describe prints what a component says about itself. COMPONENT is a name as a
+pipeline file has it: file, acme/mask, or acme for all components of a plugin.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var found []catalog.Component
+			err := withCatalog(cmd.Context(), ".", dirs, func(c *catalog.Catalog) (err error) {
+				found, err = c.Components(cmd.Context(), pluginv1.Kind_KIND_UNSPECIFIED, args[0])
+				return err
+			})
+			if err != nil {
+				return badInput(err)
+			}
+			for _, c := range found {
+				if err := describe(cmd.OutOrStdout(), c, format); err != nil {
+					return failed(err)
+				}
+			}
+			return nil
+		},
+	}
+	format.flag(cmd)
+	pluginDirFlag(cmd, &dirs)
+	return cmd
+}
+
+func describe(w io.Writer, c catalog.Component, format outputFormat) error {
+	if format == formatJSON {
+		b, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(c.Component)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(w, "%s\n", b)
+		return err
+	}
+	var b strings.Builder
+	spec := c.Component
+	fmt.Fprintf(&b, "%s %s %s (plugin %s %s)\n%s\n", pipeline.KindName(spec.Kind), c.Ref(), spec.Version, c.Manifest.Name, c.Manifest.Version, spec.Summary)
+	if spec.Description != "" {
+		b.WriteString("\n" + strings.TrimSpace(spec.Description) + "\n")
+	}
+	if len(spec.Parameters) > 0 {
+		t := plainTable()
+		t.AppendHeader(table.Row{"PARAMETER", "TYPE", "DEFAULT", "MEANING"})
+		parameterRows(t, "", spec.Parameters)
+		b.WriteString("\n" + t.Render() + "\n")
+	}
+	if names := outputNames(spec); names != "" {
+		fmt.Fprintf(&b, "\noutputs: %s\n", names)
+	}
+	if claims := claims(spec.Capabilities); claims != "" {
+		fmt.Fprintf(&b, "\nclaims: %s\n", claims)
+	}
+	for _, e := range spec.Examples {
+		fmt.Fprintf(&b, "\n%s:\n%s\n", e.Title, indent(e.Config))
+	}
+	_, err := io.WriteString(w, b.String()+"\n")
+	return err
+}
+
+func parameterRows(t table.Writer, prefix string, params []*pluginv1.Parameter) {
+	for _, p := range params {
+		def := p.Default
+		if p.Required {
+			def = "required"
+		}
+		t.AppendRow(table.Row{prefix + p.Name, typeName(p), def, meaning(p)})
+		parameterRows(t, prefix+p.Name+".", p.Fields)
+	}
+}
+
+func typeName(p *pluginv1.Parameter) string {
+	name := func(t pluginv1.Parameter_Type) string {
+		return strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(t.String(), "TYPE_")), "_", " ")
+	}
+	switch p.Type {
+	case pluginv1.Parameter_TYPE_LIST:
+		return "list of " + name(p.Element)
+	case pluginv1.Parameter_TYPE_MAP:
+		return "map of " + name(p.Element)
+	}
+	return name(p.Type)
+}
+
+func meaning(p *pluginv1.Parameter) string {
+	parts := []string{p.Description}
+	if len(p.Enum) > 0 {
+		parts = append(parts, "One of "+strings.Join(p.Enum, ", ")+".")
+	}
+	switch {
+	case p.Min != "" && p.Max != "":
+		parts = append(parts, "From "+p.Min+" to "+p.Max+".")
+	case p.Min != "":
+		parts = append(parts, "At least "+p.Min+".")
+	case p.Max != "":
+		parts = append(parts, "At most "+p.Max+".")
+	}
+	if p.Pattern != "" {
+		parts = append(parts, "Matches "+p.Pattern+".")
+	}
+	if p.Secret {
+		parts = append(parts, "Secret.")
+	}
+	if p.Deprecated != "" {
+		parts = append(parts, "Deprecated: "+p.Deprecated)
+	}
+	return strings.TrimSpace(strings.Join(parts, " "))
+}
+
+func outputNames(spec *pluginv1.Component) string {
+	if spec.Kind == pluginv1.Kind_KIND_SINK {
+		return ""
+	}
+	names := []string{pipeline.OutputMain}
+	for _, o := range spec.Outputs {
+		names = append(names, o.Name)
+	}
+	if spec.DynamicOutputs {
+		names = append(names, "those that the configuration names")
+	}
+	return strings.Join(append(names, pipeline.OutputErrors), ", ")
+}
+
+func claims(c *pluginv1.Capabilities) string {
+	var out []string
+	for _, claim := range []struct {
+		name string
+		held bool
+	}{
+		{"bounded", c.GetBounded()},
+		{"replayable", c.GetReplayable()},
+		{"exactly once", c.GetExactlyOnce()},
+		{"retracts", c.GetRetract()},
+		{"keyed state", c.GetKeyedState()},
+		{"preserves order", c.GetPreservesOrder()},
+		{"preserves the key", c.GetPreservesKey()},
+		{"event time", c.GetEventTime()},
+		{"one task only", c.GetSingleTask()},
+		{"this host only", c.GetLocal()},
+		{"keeps nothing", c.GetDiscards()},
+	} {
+		if claim.held {
+			out = append(out, claim.name)
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+func indent(s string) string {
+	return "  " + strings.ReplaceAll(strings.TrimRight(s, "\n"), "\n", "\n  ")
+}

@@ -1,0 +1,302 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/spf13/cobra"
+
+	"github.com/weirstream/weir/checkpoint"
+	"github.com/weirstream/weir/checkpoint/storage"
+	"github.com/weirstream/weir/checkpoint/storage/cloud"
+	"github.com/weirstream/weir/coordination"
+	"github.com/weirstream/weir/coordination/flock"
+	"github.com/weirstream/weir/host/console"
+	"github.com/weirstream/weir/host/engine"
+	"github.com/weirstream/weir/host/local"
+	"github.com/weirstream/weir/host/pipeline"
+	"github.com/weirstream/weir/host/process"
+)
+
+// runOptions are the flags of `weir run`.
+type runOptions struct {
+	file             string
+	stateDir         string
+	pluginDirs       []string
+	log              logFlags
+	format           outputFormat
+	fresh            bool
+	adopt            bool
+	acceptDuplicates bool
+	progress         string
+}
+
+func newRun() *cobra.Command {
+	var o runOptions
+	cmd := &cobra.Command{
+		Use:   "run FILE",
+		Short: "Run a pipeline here; run it again to resume",
+		Long: `Run reads a pipeline file and runs it in this process and its plugins, until all
+input has been read, or until it is stopped. Whatever ends it, running it again
+resumes from the last checkpoint, and every record comes out exactly once.
+
+SIGINT and SIGTERM make a final checkpoint, publish its output and exit with 130
+or 143. A second one exits at once, and nothing is lost either.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.file = args[0]
+			return runPipeline(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	stateDirFlag(cmd, &o.stateDir)
+	pluginDirFlag(cmd, &o.pluginDirs)
+	o.log.flags(cmd)
+	o.format.flag(cmd)
+	cmd.Flags().BoolVar(&o.fresh, "fresh", false, "start over: forget the state, leave published output where it is")
+	cmd.Flags().BoolVar(&o.adopt, "adopt", false, "take over the state of the same name that another file made")
+	cmd.Flags().BoolVar(&o.acceptDuplicates, "accept-duplicates", false, "if the newest checkpoint is damaged, restore an older one although output may come twice")
+	cmd.Flags().StringVar(&o.progress, "progress", "auto", "auto (on a terminal), plain (log lines) or none")
+	return cmd
+}
+
+// runPipeline is `weir run`.
+func runPipeline(parent context.Context, o runOptions, out, errOut io.Writer) error {
+	launched := time.Now()
+	ctx, signals := watchSignals(parent)
+	defer signals.stop()
+
+	screen, err := console.New(errOut, o.progress)
+	if err != nil {
+		return badInput(err)
+	}
+	log, err := o.log.logger(screen)
+	if err != nil {
+		return err
+	}
+
+	// The processes that check the file go on to run it, so they must hold the
+	// pipeline's lock from their start: the name is needed before the file is
+	// checked.
+	name := peekName(o.file)
+	var home *local.Home
+	defer func() {
+		if home != nil {
+			if err := home.Close(); err != nil {
+				log.Error("close the state folder", "error", err)
+			}
+		}
+	}()
+	if name != "" {
+		if home, err = local.Open(ctx, o.stateDir, name, log); err != nil {
+			return openError(err)
+		}
+	}
+	opts := process.Options{Log: log}
+	if home != nil {
+		opts.Inherit, opts.DumpDir = home.Inherit(), home.DumpDir()
+	}
+	preferred := ""
+	if home != nil {
+		preferred = home.SocketDir()
+	}
+	sockets, removeSockets, err := process.SocketDir(preferred)
+	if err != nil {
+		return failed(err)
+	}
+	defer func() {
+		if err := removeSockets(); err != nil {
+			log.Warn("remove the folder for sockets", "error", err)
+		}
+	}()
+	opts.SocketDir = sockets
+	plugins, err := newCatalog(filepath.Dir(o.file), o.pluginDirs, opts)
+	if err != nil {
+		return failed(err)
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		if err := plugins.Close(ctx); err != nil {
+			log.Warn("stop plugins that were not used", "error", err)
+		}
+	}()
+
+	p, report := pipeline.Load(ctx, o.file, pipeline.Options{Catalog: plugins})
+	if !report.OK() {
+		if ctx.Err() != nil {
+			return signals.exit(nil)
+		}
+		return badInput(report.Err())
+	}
+	for _, w := range report.Warnings() {
+		log.Warn(w.String())
+	}
+	if home == nil || name != p.Name {
+		if home != nil {
+			if err := home.Close(); err != nil {
+				return failed(err)
+			}
+		}
+		if home, err = local.Open(ctx, o.stateDir, p.Name, log); err != nil {
+			return openError(err)
+		}
+	}
+	if err := home.Claim(ctx, p.Name, o.file, p.Source, o.adopt); err != nil {
+		if errors.Is(err, local.ErrOtherFile) {
+			return badInput(err)
+		}
+		return failed(err)
+	}
+	store, err := local.OpenStorage(ctx, o.stateDir, p.Name, p.Checkpoint.Storage, storage.WithOpener(cloud.Open, cloud.Schemes...))
+	if err != nil {
+		return failed(fmt.Errorf("checkpoint storage: %w", err))
+	}
+	defer store.Close()
+	if o.fresh {
+		if err := startOver(ctx, home, p.Name, log); err != nil {
+			return failed(err)
+		}
+	}
+
+	e := engine.New(engine.Config{
+		Pipeline: p, Store: home.Store(), Leadership: home.Leadership(), Storage: store, Log: log,
+		AcceptDuplicates: o.acceptDuplicates,
+		Start: func(ctx context.Context, pl pipeline.Plugin) (engine.Process, error) {
+			return plugins.Start(ctx, pl, home.Inherit())
+		},
+	})
+	signals.onFirst(e.Stop)
+	stopScreen := screen.Show(e.Status)
+	outcome, err := e.Run(ctx)
+	stopScreen()
+	status := e.Status()
+	if err != nil && ctx.Err() == nil {
+		return failed(fmt.Errorf("pipeline %s failed: %w", p.Name, err))
+	}
+	summary := console.Summary{Status: status, Outcome: outcome, Took: time.Since(launched)}
+	if o.format == formatJSON {
+		err = summary.JSON(out)
+	} else {
+		err = summary.Text(out)
+	}
+	if err != nil {
+		return failed(err)
+	}
+	return signals.exit(nil)
+}
+
+// openError says what to do about a state folder that cannot be used.
+func openError(err error) error {
+	var held *flock.HeldError
+	if errors.As(err, &held) {
+		return failed(err)
+	}
+	return failed(fmt.Errorf("state folder: %w", err))
+}
+
+// startOver gives the pipeline a new identity and says what stays behind.
+func startOver(ctx context.Context, home *local.Home, name string, log *slog.Logger) error {
+	h, err := checkpoint.NewLedger(home.Store(), home.Leadership(), name).Fresh(ctx)
+	if errors.Is(err, coordination.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("start over: %w", err)
+	}
+	attrs := []any{"former_uid", h.Lineage.UID, "checkpoints", len(h.Records)}
+	if len(h.Records) > 0 {
+		attrs = append(attrs, "newest", h.Records[0].N, "of", h.Records[0].CompletedAt.Local().Format(time.DateTime))
+	}
+	log.Warn("starting over: checkpoints of the former state are forgotten; output that it published stays where it is, and what it had not published is left behind", attrs...)
+	return nil
+}
+
+// peekName reads a pipeline's name where it is plain to see; empty otherwise.
+func peekName(file string) string {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return ""
+	}
+	var head struct {
+		Name string `yaml:"name"`
+	}
+	if err := yaml.Unmarshal(data, &head); err != nil || head.Name == "" || strings.ContainsAny(head.Name, `/\$`) || !filepath.IsLocal(head.Name) {
+		return ""
+	}
+	return head.Name
+}
+
+// signalWatch turns the first SIGINT or SIGTERM into a graceful stop and the
+// second into an immediate one.
+type signalWatch struct {
+	first  atomic.Pointer[os.Signal]
+	asked  chan struct{}
+	cancel context.CancelFunc
+	done   chan struct{}
+	ch     chan os.Signal
+}
+
+func watchSignals(parent context.Context) (context.Context, *signalWatch) {
+	ctx, cancel := context.WithCancel(parent)
+	w := &signalWatch{asked: make(chan struct{}), cancel: cancel, done: make(chan struct{}), ch: make(chan os.Signal, 4)}
+	signal.Notify(w.ch, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		defer close(w.done)
+		for n := 0; ; n++ {
+			select {
+			case <-ctx.Done():
+				return
+			case s := <-w.ch:
+				if n == 0 {
+					w.first.Store(&s)
+					close(w.asked)
+				} else {
+					cancel()
+					return
+				}
+			}
+		}
+	}()
+	return ctx, w
+}
+
+// onFirst calls f at the first signal, or now if that has come.
+func (w *signalWatch) onFirst(f func()) {
+	go func() {
+		select {
+		case <-w.asked:
+			f()
+		case <-w.done:
+		}
+	}()
+}
+
+func (w *signalWatch) stop() {
+	signal.Stop(w.ch)
+	w.cancel()
+	<-w.done
+}
+
+// exit returns the exit code that a signal asks for, or err.
+func (w *signalWatch) exit(err error) error {
+	s := w.first.Load()
+	switch {
+	case s == nil:
+		return err
+	case *s == syscall.SIGTERM:
+		return &exitError{exitSIGTERM, err}
+	default:
+		return &exitError{exitSIGINT, err}
+	}
+}

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+
+	"github.com/weirstream/weir/host/catalog"
+	"github.com/weirstream/weir/host/pipeline"
+	"github.com/weirstream/weir/host/process"
+	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
+)
+
+// probeTimeout bounds what one component may take to ask the outside.
+const probeTimeout = 10 * time.Second
+
+// validation is what validate says about one file.
+type validation struct {
+	File       string                    `json:"file"`
+	OK         bool                      `json:"ok"`
+	Faults     []pipeline.Fault          `json:"faults"`
+	Guarantees []pipeline.SinkGuarantee  `json:"guarantees,omitempty"`
+	Probes     map[string][]probeFinding `json:"probes,omitempty"` // by node
+}
+
+type probeFinding struct {
+	Field   string `json:"field,omitempty"`
+	Message string `json:"message"`
+	Warning bool   `json:"warning,omitempty"`
+}
+
+func newValidate() *cobra.Command {
+	var (
+		format     outputFormat
+		pluginDirs []string
+		connect    bool
+	)
+	cmd := &cobra.Command{
+		Use:   "validate FILE...",
+		Short: "Check pipeline files and list every fault",
+		Long: `Validate checks each file without running it: syntax, graph, every parameter of
+every component. It lists all faults as file:line:column: field: message, and for
+a file without any the guarantee that holds for each sink, and why.
+
+It exits with 2 if there is any fault.`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, files []string) error {
+			var all []validation
+			for _, file := range files {
+				v, err := validateFile(cmd.Context(), file, pluginDirs, connect)
+				if err != nil {
+					return failed(err)
+				}
+				all = append(all, v)
+			}
+			if err := printValidations(cmd.OutOrStdout(), all, format); err != nil {
+				return failed(err)
+			}
+			for _, v := range all {
+				if !v.OK {
+					return badInput(nil)
+				}
+			}
+			return nil
+		},
+	}
+	format.flag(cmd)
+	pluginDirFlag(cmd, &pluginDirs)
+	cmd.Flags().BoolVar(&connect, "connect", false, "let components ask the outside too: can it be reached, is it allowed")
+	return cmd
+}
+
+func validateFile(ctx context.Context, file string, pluginDirs []string, connect bool) (v validation, err error) {
+	v.File = file
+	err = withCatalog(ctx, filepath.Dir(file), pluginDirs, func(c *catalog.Catalog) error {
+		p, report := pipeline.Load(ctx, file, pipeline.Options{Catalog: c})
+		v.OK, v.Faults = report.OK(), report.Faults
+		if p == nil {
+			return nil
+		}
+		v.Guarantees = p.Guarantees
+		if connect {
+			v.Probes = probe(ctx, c, p)
+			for _, findings := range v.Probes {
+				for _, f := range findings {
+					v.OK = v.OK && f.Warning
+				}
+			}
+		}
+		return nil
+	})
+	return v, err
+}
+
+// probe lets every node ask the outside.
+func probe(ctx context.Context, c *catalog.Catalog, p *pipeline.Pipeline) map[string][]probeFinding {
+	plugins := map[string]pipeline.Plugin{}
+	for _, pl := range p.Plugins {
+		plugins[pl.Name] = pl
+	}
+	out := map[string][]probeFinding{}
+	for _, n := range p.Nodes {
+		ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+		r, err := c.Probe(ctx, plugins[n.Plugin], &pluginv1.ProbeRequest{
+			Kind: n.Kind, Component: n.Component, Config: n.Config, SecretPaths: n.SecretPaths,
+			Owner: &pluginv1.Owner{Pipeline: p.Name, Node: n.ID},
+		})
+		cancel()
+		if err != nil {
+			out[n.Name] = append(out[n.Name], probeFinding{Message: err.Error()})
+			continue
+		}
+		for _, f := range r.GetFaults() {
+			out[n.Name] = append(out[n.Name], probeFinding{Field: f.Path, Message: f.Message, Warning: f.Warning})
+		}
+	}
+	return out
+}
+
+func printValidations(w io.Writer, all []validation, format outputFormat) error {
+	if format == formatJSON {
+		return json.NewEncoder(w).Encode(all)
+	}
+	var b strings.Builder
+	for _, v := range all {
+		for _, f := range v.Faults {
+			b.WriteString(f.String() + "\n")
+		}
+		for node, findings := range v.Probes {
+			for _, f := range findings {
+				severity := ""
+				if f.Warning {
+					severity = "warning: "
+				}
+				fmt.Fprintf(&b, "%s: nodes.%s.config.%s: %s%s\n", v.File, node, f.Field, severity, f.Message)
+			}
+		}
+		if !v.OK {
+			continue
+		}
+		fmt.Fprintf(&b, "%s: ok\n", v.File)
+		t := plainTable()
+		for _, g := range v.Guarantees {
+			t.AppendRow(table.Row{"  " + g.Sink, strings.ReplaceAll(g.Guarantee.String(), "_", " "), g.Why})
+		}
+		b.WriteString(t.Render() + "\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// plainTable is a table without lines, for people and for grep.
+func plainTable() table.Writer {
+	t := table.NewWriter()
+	t.SetStyle(table.StyleLight)
+	t.Style().Options = table.OptionsNoBordersAndSeparators
+	t.Style().Box.PaddingLeft, t.Style().Box.PaddingRight = "", "  "
+	return t
+}
+
+// withCatalog calls f with a catalog whose processes end when f has returned.
+func withCatalog(ctx context.Context, dir string, pluginDirs []string, f func(*catalog.Catalog) error) (err error) {
+	sockets, remove, err := process.SocketDir("")
+	if err != nil {
+		return err
+	}
+	c, err := newCatalog(dir, pluginDirs, process.Options{SocketDir: sockets})
+	if err != nil {
+		return err
+	}
+	err = f(c)
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if stopErr := c.Close(stop); err == nil {
+		err = stopErr
+	}
+	if removeErr := remove(); err == nil {
+		err = removeErr
+	}
+	return err
+}

@@ -1,0 +1,135 @@
+// Package console shows a person what a running pipeline does: a table that is
+// redrawn in place on a terminal, plain log lines elsewhere, and a summary at the
+// end.
+package console
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/weirstream/weir/host/engine"
+)
+
+const (
+	redrawEvery = 500 * time.Millisecond
+	plainEvery  = 10 * time.Second
+)
+
+// Console writes log lines and progress to one place without mixing them up.
+// It is safe for concurrent use.
+type Console struct {
+	mu    sync.Mutex
+	w     io.Writer
+	fd    int // of the terminal
+	mode  mode
+	drawn int // lines of the table on the screen
+}
+
+type mode int
+
+const (
+	none  mode = iota
+	plain      // a line now and then
+	table      // redrawn in place
+)
+
+// New returns a console on w. progress is "auto" (a table on a terminal, nothing
+// elsewhere), "plain" or "none".
+func New(w io.Writer, progress string) (*Console, error) {
+	c := &Console{w: w}
+	switch progress {
+	case "none":
+	case "plain":
+		c.mode = plain
+	case "auto":
+		c.mode = plain
+		if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
+			c.mode, c.fd = table, int(f.Fd())
+		}
+	default:
+		return nil, fmt.Errorf("--progress: %q is none of auto, plain, none", progress)
+	}
+	return c, nil
+}
+
+// Write writes log lines, above the table where there is one.
+func (c *Console) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.erase()
+	return c.w.Write(p)
+}
+
+// Show shows progress until stop is called.
+func (c *Console) Show(status func() engine.Status) (stop func()) {
+	if c.mode == none {
+		return func() {}
+	}
+	every := map[mode]time.Duration{plain: plainEvery, table: redrawEvery}[c.mode]
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		var rates rates
+		for {
+			select {
+			case <-quit:
+				c.mu.Lock()
+				c.erase()
+				c.mu.Unlock()
+				return
+			case now := <-ticker.C:
+				s := status()
+				v := view{Status: s, rates: rates.update(s, now), now: now}
+				if c.mode == table {
+					c.draw(v)
+				} else {
+					c.line(v)
+				}
+			}
+		}
+	}()
+	return func() { close(quit); <-done }
+}
+
+// erase removes the table from the screen.
+func (c *Console) erase() {
+	if c.drawn > 0 {
+		// Up, and clear to the end of the screen.
+		fmt.Fprintf(c.w, "\x1b[%dA\x1b[J", c.drawn)
+		c.drawn = 0
+	}
+}
+
+func (c *Console) draw(v view) {
+	width, height, err := term.GetSize(c.fd)
+	if err != nil || width < 20 {
+		width, height = 80, 24
+	}
+	text := v.table(width)
+	lines := bytes.Count(text, []byte("\n"))
+	if lines >= height {
+		// A table that does not fit would scroll and could not be taken back.
+		text = []byte(v.oneLine(width) + "\n")
+		lines = 1
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.erase()
+	if _, err := c.w.Write(text); err == nil {
+		c.drawn = lines
+	}
+}
+
+func (c *Console) line(v view) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	fmt.Fprintln(c.w, v.oneLine(0))
+}

@@ -1,0 +1,492 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/weirstream/weir/checkpoint"
+	"github.com/weirstream/weir/checkpoint/storage"
+	"github.com/weirstream/weir/host/pipeline"
+	"github.com/weirstream/weir/host/process"
+	"github.com/weirstream/weir/host/task"
+	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
+)
+
+const (
+	// openTimeout bounds the opening of one task.
+	openTimeout = time.Minute
+	// closeTimeout is how long a task may take to answer Close; then its process
+	// is killed.
+	closeTimeout = 5 * time.Second
+	// deathGrace is how long a failed task waits to learn that its process died,
+	// which explains more.
+	deathGrace = time.Second
+)
+
+// generation is one epoch of a pipeline: from its beginning in the ledger until
+// every task is closed again.
+type generation struct {
+	engine   *Engine
+	pipeline *pipeline.Pipeline
+	plan     *plan
+	storage  *storage.Storage
+	ledger   *checkpoint.Ledger
+	log      *slog.Logger
+	uid      string
+	epoch    uint64
+	restored uint64 // number of the restored checkpoint, or 0
+
+	committers map[string]*committer // by sink node id
+	publishers map[string]*publisher
+	snapshots  *snapshots
+	leader     *leader
+	wiring     *wiring
+	tasks      map[task.ID]*task.Task
+	plans      map[task.ID]*taskPlan
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	group  sync.WaitGroup
+
+	mu sync.Mutex
+	// early are requests for an enumerator that is not open yet.
+	early    map[task.ID][]*pluginv1.SplitRequest
+	answered map[string]uint64 // by sink node id
+	now      checkpoint.Status
+	begun    map[uint64]time.Time // barriers that have no outcome yet, and when they were sent
+}
+
+// errEnded is the cause with which an epoch's goroutines end in good order.
+var errEnded = errors.New("epoch ended")
+
+// generation runs one epoch and returns how it stopped, or why it failed.
+func (e *Engine) generation(parent context.Context) (checkpoint.Stop, error) {
+	e.setState(StateRestoring)
+	g := &generation{
+		engine: e, pipeline: e.Pipeline, plan: e.plan, storage: e.Storage, ledger: e.ledger, log: e.Log,
+		committers: map[string]*committer{},
+		publishers: map[string]*publisher{},
+		tasks:      map[task.ID]*task.Task{},
+		plans:      map[task.ID]*taskPlan{},
+		early:      map[task.ID][]*pluginv1.SplitRequest{},
+		answered:   map[string]uint64{},
+		begun:      map[uint64]time.Time{},
+	}
+	g.ctx, g.cancel = context.WithCancelCause(parent)
+	defer func() {
+		g.cancel(errEnded)
+		g.group.Wait()
+	}()
+
+	history, choice, err := g.begin()
+	if err != nil {
+		return checkpoint.Stop{}, err
+	}
+	if err := e.pool.ensure(g.ctx, g.plan); err != nil {
+		return checkpoint.Stop{}, g.explain(err)
+	}
+	g.watchProcesses()
+	g.makeCommitters()
+	if err := g.settle(g.ctx, history, choice); err != nil {
+		return checkpoint.Stop{}, g.explain(err)
+	}
+	if choice.Record != nil && choice.Record.State == checkpoint.Finishing {
+		if err := g.ledger.MarkFinished(g.ctx, choice.Record.N); err != nil {
+			return checkpoint.Stop{}, fmt.Errorf("note that the pipeline has finished: %w", err)
+		}
+		return checkpoint.Stop{N: choice.Record.N, Finished: true}, nil
+	}
+	stop, err := g.run(history, choice)
+	if err != nil {
+		err = g.explain(err)
+	}
+	return stop, err
+}
+
+// begin makes the new epoch and picks the checkpoint that it starts from.
+func (g *generation) begin() (checkpoint.History, checkpoint.Choice, error) {
+	generation := checkpoint.Generation{Parallelism: map[string]int{}, Pool: g.pipeline.Checkpoint.ToleratedFailures + 4}
+	for _, n := range g.pipeline.Nodes {
+		generation.Parallelism[n.ID] = n.Parallelism
+	}
+	history, err := g.ledger.Begin(g.ctx, generation)
+	if err != nil {
+		return history, checkpoint.Choice{}, fmt.Errorf("begin an epoch of pipeline %s: %w", g.pipeline.Name, err)
+	}
+	g.uid, g.epoch = history.Lineage.UID, history.Lineage.Epoch
+	g.log = g.log.With("epoch", g.epoch)
+	g.engine.mu.Lock()
+	g.engine.epoch = g.epoch
+	g.engine.mu.Unlock()
+
+	choice, err := checkpoint.Choose(g.ctx, g.storage, history, checkpoint.RestoreOptions{
+		Retract:          g.allRetract(),
+		AcceptDuplicates: g.engine.AcceptDuplicates,
+	})
+	if err != nil {
+		return history, choice, err
+	}
+	for _, p := range choice.Passed {
+		g.log.Error("a damaged checkpoint was passed over", "checkpoint", p.Record.N, "error", p.Err)
+	}
+	if err := compatible(g.pipeline, choice.Manifest); err != nil {
+		return history, choice, err
+	}
+	if err := g.ledger.Adopt(g.ctx, choice); err != nil {
+		return history, choice, fmt.Errorf("note the restored checkpoint: %w", err)
+	}
+	if choice.Record != nil {
+		g.log.Info("restoring", "checkpoint", choice.Record.N, "of", choice.Record.CompletedAt.Local().Format(time.DateTime))
+	}
+	return history, choice, nil
+}
+
+func (g *generation) allRetract() bool {
+	for _, n := range g.plan.sinks() {
+		if !n.Capabilities.GetRetract() {
+			return false
+		}
+	}
+	return true
+}
+
+func (g *generation) owner(n *pipeline.Node) *pluginv1.Owner {
+	return &pluginv1.Owner{
+		Cluster: g.engine.Cluster, Pipeline: g.pipeline.Name, Uid: g.uid, Node: n.ID, Epoch: g.epoch,
+	}
+}
+
+func (g *generation) makeCommitters() {
+	for _, n := range g.plan.sinks() {
+		c := &committer{node: n, client: g.engine.pool.get(keyOf(n, 0)).Client(), owner: g.owner(n), log: g.log}
+		g.committers[n.ID] = c
+		g.publishers[n.ID] = &publisher{committer: c, node: n, through: newMailbox[uint64]()}
+	}
+}
+
+// spawn starts a goroutine of this epoch; it must end when g.ctx does.
+func (g *generation) spawn(run func()) { g.group.Go(run) }
+
+// fail ends the epoch with its first cause.
+func (g *generation) fail(err error) { g.cancel(err) }
+
+// watchProcesses fails the epoch when one of its processes ends.
+func (g *generation) watchProcesses() {
+	for _, key := range g.plan.processes() {
+		proc := g.engine.pool.get(key)
+		if proc == nil {
+			continue
+		}
+		g.spawn(func() {
+			select {
+			case <-g.ctx.Done():
+			case <-proc.Done():
+				g.fail(&lostProcessError{nodes: g.nodesOf(key), err: proc.Err()})
+			}
+		})
+	}
+}
+
+// nodesOf lists the nodes whose tasks a process runs.
+func (g *generation) nodesOf(key processKey) []string {
+	var out []string
+	for _, t := range g.plan.tasks {
+		if t.process == key {
+			for _, n := range t.chain.Members {
+				if !slices.Contains(out, n.Name) {
+					out = append(out, n.Name)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// lostProcessError says which nodes went down with a process.
+type lostProcessError struct {
+	nodes []string
+	err   *process.ExitError
+}
+
+func (e *lostProcessError) Error() string {
+	return fmt.Sprintf("the process of node %s: %v", join(e.nodes), e.err)
+}
+func (e *lostProcessError) Unwrap() error { return e.err }
+
+func join(names []string) string {
+	switch len(names) {
+	case 0:
+		return "(none)"
+	case 1:
+		return names[0]
+	}
+	out := "s "
+	for i, n := range names {
+		if i > 0 {
+			out += ", "
+		}
+		out += n
+	}
+	return out
+}
+
+// explain waits a moment for the death of a process, which explains a broken
+// stream better than the stream does.
+func (g *generation) explain(err error) error {
+	var lost *lostProcessError
+	if errors.As(err, &lost) {
+		return err
+	}
+	var failed *task.Error
+	if errors.As(err, &failed) && failed.Class != pluginv1.Error_CLASS_UNMARKED {
+		return err
+	}
+	deadline := time.After(deathGrace)
+	for _, key := range g.plan.processes() {
+		proc := g.engine.pool.peek(key)
+		if proc == nil {
+			continue
+		}
+		if failed != nil && g.plans[failed.ID] != nil && g.plans[failed.ID].process == key && failed.Transport() {
+			select {
+			case <-proc.Done():
+			case <-deadline:
+			}
+		}
+		select {
+		case <-proc.Done():
+			return &lostProcessError{nodes: g.nodesOf(key), err: proc.Err()}
+		default:
+		}
+	}
+	return err
+}
+
+// run opens every task, drives the checkpoints until the coordinator stops or
+// something fails, and closes every task.
+func (g *generation) run(h checkpoint.History, c checkpoint.Choice) (checkpoint.Stop, error) {
+	entries, err := g.route(g.ctx, c.Manifest)
+	if err != nil {
+		return checkpoint.Stop{}, err
+	}
+	ended := map[string]bool{}
+	if c.Record != nil {
+		g.restored = c.Record.N
+		for _, name := range c.Record.Ended {
+			ended[name] = true
+		}
+	}
+	g.snapshots = newSnapshots(g)
+	g.snapshots.remember(c.Manifest)
+	g.leader = newLeader(g, g.coordinator(h, c))
+	if g.wiring, err = newWiring(g.plan); err != nil {
+		return checkpoint.Stop{}, err
+	}
+	defer g.wiring.close()
+	defer g.closeTasks()
+
+	for _, t := range g.plan.tasks {
+		g.plans[t.id] = t
+	}
+	phases := [][]*taskPlan{nil, nil, nil} // operators and sinks, readers, enumerators
+	for _, t := range g.plan.tasks {
+		switch {
+		case t.id.Role == pluginv1.Role_ROLE_ENUMERATOR:
+			phases[2] = append(phases[2], t)
+		case t.source:
+			phases[1] = append(phases[1], t)
+		default:
+			phases[0] = append(phases[0], t)
+		}
+	}
+	for _, phase := range phases {
+		if err := g.open(phase, entries, ended); err != nil {
+			return checkpoint.Stop{}, err
+		}
+	}
+	for _, phase := range phases {
+		for _, t := range phase {
+			if err := g.tasks[t.id].Run(); err != nil {
+				return checkpoint.Stop{}, err
+			}
+		}
+	}
+	g.engine.setRunning(g)
+	defer g.engine.setRunning(nil)
+	g.watchTasks()
+	for _, p := range g.publishers {
+		g.spawn(func() {
+			if err := p.run(g.ctx, g.snapshots, func(n uint64) { g.publishedThrough(p.node.ID, n) }); err != nil && g.ctx.Err() == nil {
+				g.leader.events.put(checkpoint.CommitFailed{Host: hostName, Err: err})
+			}
+		})
+	}
+	g.spawn(func() {
+		select {
+		case <-g.ctx.Done():
+		case <-g.engine.stopping:
+			g.engine.setState(StateStopping)
+			g.leader.events.put(checkpoint.WantHalt{})
+		}
+	})
+	if err := g.leader.run(g.ctx); err != nil {
+		return checkpoint.Stop{}, err
+	}
+	return g.leader.stop, nil
+}
+
+// open opens tasks at once and waits for all.
+func (g *generation) open(tasks []*taskPlan, r *restored, ended map[string]bool) error {
+	group, ctx := errgroup.WithContext(g.ctx)
+	for _, t := range tasks {
+		group.Go(func() error {
+			started, err := task.Start(g.taskConfig(t, r, ended))
+			if err != nil {
+				return err
+			}
+			g.mu.Lock()
+			g.tasks[t.id] = started
+			early := g.early[t.id]
+			delete(g.early, t.id)
+			g.mu.Unlock()
+			for _, r := range early {
+				started.SplitRequest(r)
+			}
+			return started.Opened(ctx)
+		})
+	}
+	return group.Wait()
+}
+
+func (g *generation) taskConfig(t *taskPlan, r *restored, ended map[string]bool) task.Config {
+	head := t.chain.Members[0]
+	open := &pluginv1.Open{
+		Task: &pluginv1.TaskRef{
+			Uid: g.uid, Epoch: g.epoch, Node: head.ID, Index: uint32(t.id.Index), Role: t.id.Role,
+		},
+		Cluster:            g.engine.Cluster,
+		Pipeline:           g.pipeline.Name,
+		Parallelism:        uint32(head.Parallelism),
+		MaxParallelism:     uint32(g.pipeline.MaxParallelism),
+		Chain:              g.plan.members(t, ended),
+		Limits:             g.plan.limits(),
+		RestoredCheckpoint: g.restored,
+		LogLevel:           g.logLevel(),
+		CheckpointTimeout:  durationpb.New(g.pipeline.Checkpoint.Timeout),
+	}
+	if t.id.Role == pluginv1.Role_ROLE_ENUMERATOR {
+		open.HeldSplits = r.held[head.ID]
+	}
+	var members []string
+	for _, n := range t.chain.Members {
+		members = append(members, n.Name)
+	}
+	return task.Config{
+		ID:          t.id,
+		Plugin:      head.Plugin,
+		Client:      g.engine.pool.get(t.process).Client(),
+		Open:        open,
+		Restore:     r.entries[t.id],
+		Input:       taskInput{g.wiring.inputs[t.id]},
+		Output:      g.wiring.routers[t.id],
+		Observer:    g,
+		Log:         g.log,
+		Members:     members,
+		MaxFrame:    int(g.pipeline.MaxRecord) + 4*int(g.pipeline.Batch.Size) + 1<<20,
+		OpenTimeout: openTimeout,
+	}
+}
+
+func (g *generation) logLevel() string {
+	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn} {
+		if g.log.Enabled(g.ctx, level) {
+			return level.String()
+		}
+	}
+	return slog.LevelError.String()
+}
+
+// watchTasks fails the epoch when a task fails.
+func (g *generation) watchTasks() {
+	for _, t := range g.tasks {
+		g.spawn(func() {
+			select {
+			case <-g.ctx.Done():
+			case <-t.Failing():
+				if err := t.Err(); err != nil {
+					g.fail(err)
+				}
+			}
+		})
+	}
+}
+
+// closeTasks closes every task at once. A task that does not answer costs its
+// process.
+func (g *generation) closeTasks() {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(g.ctx), closeTimeout)
+	defer cancel()
+	var group sync.WaitGroup
+	for id, t := range g.tasks {
+		group.Go(func() {
+			if t.Close(ctx) {
+				return
+			}
+			key := g.plans[id].process
+			g.engine.pool.kill(key, fmt.Sprintf("task %s did not close within %v", id, closeTimeout))
+		})
+	}
+	group.Wait()
+}
+
+// coordinator makes the epoch's checkpoint coordinator.
+func (g *generation) coordinator(h checkpoint.History, c checkpoint.Choice) *checkpoint.Coordinator {
+	spec := g.pipeline.Checkpoint
+	cfg := checkpoint.Config{
+		Interval: spec.Interval, MinPause: spec.MinPause, Timeout: spec.Timeout,
+		Tolerated: spec.ToleratedFailures, DrainTimeout: spec.DrainTimeout,
+		Hosts: []string{hostName},
+	}
+	ids := map[string]string{}
+	for _, n := range g.pipeline.Nodes {
+		ids[n.Name] = n.ID
+	}
+	for _, n := range g.pipeline.Nodes {
+		node := checkpoint.Node{Name: n.ID, Parallelism: n.Parallelism}
+		for _, in := range n.Inputs {
+			for _, e := range in.Edges {
+				node.Inputs = append(node.Inputs, ids[e.From])
+			}
+		}
+		cfg.Nodes = append(cfg.Nodes, node)
+	}
+	start := checkpoint.Start{
+		UID: g.uid, Epoch: g.epoch, Leader: g.engine.Leadership.Epoch(),
+		Newest: c.Record, Sequence: h.Sequence, Committed: h.Committed,
+	}
+	if c.Record != nil {
+		start.Committed = max(start.Committed, c.Record.N)
+	}
+	return checkpoint.NewCoordinator(cfg, start)
+}
+
+func sortByCheckpoint(es []*pluginv1.Entry) {
+	slices.SortStableFunc(es, func(a, b *pluginv1.Entry) int {
+		switch {
+		case a.Checkpoint < b.Checkpoint:
+			return -1
+		case a.Checkpoint > b.Checkpoint:
+			return 1
+		}
+		return 0
+	})
+}

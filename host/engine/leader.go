@@ -1,0 +1,133 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/weirstream/weir/checkpoint"
+)
+
+// leader drives the checkpoint coordinator of one epoch: it feeds events and
+// carries actions out. One goroutine steps the coordinator; a second one does
+// the ledger's writes, one at a time, so that a slow one holds no event up.
+type leader struct {
+	g      *generation
+	core   *checkpoint.Coordinator
+	events *mailbox[checkpoint.Event]
+	ledger *mailbox[func(context.Context)]
+	stop   checkpoint.Stop // set when run has returned nil
+}
+
+func newLeader(g *generation, core *checkpoint.Coordinator) *leader {
+	return &leader{
+		g:      g,
+		core:   core,
+		events: newMailbox[checkpoint.Event](),
+		ledger: newMailbox[func(context.Context)](),
+	}
+}
+
+// run steps the coordinator until it stops, fails, or ctx ends.
+func (l *leader) run(ctx context.Context) error {
+	l.g.spawn(func() { l.writeLedger(ctx) })
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		var batch []checkpoint.Event
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-l.events.ready:
+			batch = l.events.take()
+		case <-timer.C:
+			batch = []checkpoint.Event{checkpoint.Tick{}}
+		}
+		for _, ev := range batch {
+			for _, a := range l.core.Step(time.Now(), ev) {
+				if done, err := l.do(ctx, a); done {
+					return err
+				}
+			}
+		}
+		l.g.noteCheckpoint(l.core.Status())
+		if at, ok := l.core.Deadline(); ok {
+			timer.Reset(time.Until(at))
+		} else {
+			timer.Stop()
+		}
+	}
+}
+
+func (l *leader) writeLedger(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.ledger.ready:
+			for _, write := range l.ledger.take() {
+				write(ctx)
+			}
+		}
+	}
+}
+
+// do carries one action out, or hands it to whoever does; done says that the
+// coordinator has ended.
+func (l *leader) do(ctx context.Context, a checkpoint.Action) (done bool, err error) {
+	g, ledger, post := l.g, l.g.ledger, l.events.put
+	switch a := a.(type) {
+	case checkpoint.OpenPending:
+		l.ledger.put(func(ctx context.Context) {
+			p, err := ledger.Open(ctx, a.Pending)
+			post(checkpoint.PendingOpened{N: p.N, Err: err})
+		})
+	case checkpoint.SendBarrier:
+		g.sendBarrier(a.Barrier)
+	case checkpoint.WriteManifest:
+		g.spawn(func() { post(g.writeManifest(ctx, a)) })
+	case checkpoint.WriteRecord:
+		l.ledger.put(func(ctx context.Context) {
+			post(checkpoint.RecordWritten{N: a.Record.N, Err: ledger.Write(ctx, a.Record)})
+		})
+	case checkpoint.ConfirmRecord:
+		l.ledger.put(func(ctx context.Context) {
+			post(checkpoint.RecordWritten{N: a.Record.N, Err: ledger.Confirm(ctx, a.Record)})
+		})
+	case checkpoint.ClosePending:
+		l.ledger.put(func(ctx context.Context) {
+			post(checkpoint.PendingClosed{N: a.N, Err: ledger.ClosePending(ctx, a.N)})
+		})
+	case checkpoint.AnnounceCompleted:
+		g.completed(a.Record)
+	case checkpoint.AnnounceAborted:
+		g.aborted(a.N, a.Reason)
+	case checkpoint.DiscardState:
+		g.spawn(func() { g.discard(ctx, a.Ack) })
+	case checkpoint.SaveCommitted:
+		l.ledger.put(func(ctx context.Context) {
+			post(checkpoint.CommittedSaved{Through: a.Through, Err: ledger.SaveCommitted(ctx, a.Through)})
+		})
+	case checkpoint.AnnounceCommitted:
+		// Every sink of this host has answered already.
+	case checkpoint.Retain:
+		l.ledger.put(func(ctx context.Context) {
+			post(checkpoint.Retained{Err: ledger.Retain(ctx, g.storage, g.pipeline.Checkpoint.Retain)})
+		})
+	case checkpoint.StoreSavepoint:
+		l.ledger.put(func(ctx context.Context) {
+			post(checkpoint.SavepointStored{Name: a.Name, Err: ledger.StoreSavepoint(ctx, g.storage, a.Name, a.N)})
+		})
+	case checkpoint.SavepointDone:
+		g.log.Info("savepoint", "name", a.Name, "checkpoint", a.N, "error", a.Err)
+	case checkpoint.MarkFinished:
+		l.ledger.put(func(ctx context.Context) {
+			post(checkpoint.MarkedFinished{Err: ledger.MarkFinished(ctx, a.N)})
+		})
+	case checkpoint.Stop:
+		l.stop = a
+		return true, nil
+	case checkpoint.Fail:
+		return true, &fatalError{a.Err}
+	}
+	return false, nil
+}

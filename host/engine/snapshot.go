@@ -1,0 +1,343 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/weirstream/weir/checkpoint"
+	"github.com/weirstream/weir/host/pipeline"
+	"github.com/weirstream/weir/host/task"
+	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
+)
+
+// hostName stands for this host where there is only one.
+const hostName = "local"
+
+// snapshots gathers what this host's tasks report for each checkpoint, stores
+// it, and acks once when all of them have.
+type snapshots struct {
+	g *generation
+
+	mu sync.Mutex
+	// open holds the checkpoints that some task has not delivered.
+	open map[uint64]*hostSnapshot
+	// uncommitted is by sink node id.
+	uncommitted map[string]*checkpoint.Uncommitted
+	// acked holds the state of checkpoints that have no outcome yet.
+	acked map[uint64]map[stateKey]checkpoint.TaskState
+	// newest is the state of each task in the newest completed checkpoint, whose
+	// number is n; entries may refer to it.
+	newest map[stateKey]checkpoint.TaskState
+	n      uint64
+}
+
+// stateKey names a task's state of one node.
+type stateKey struct {
+	node       string // id
+	task       int
+	enumerator bool
+}
+
+type hostSnapshot struct {
+	n       uint64
+	waiting map[task.ID]bool
+	state   map[stateKey]checkpoint.TaskState
+	failed  bool
+}
+
+func newSnapshots(g *generation) *snapshots {
+	s := &snapshots{
+		g:           g,
+		open:        map[uint64]*hostSnapshot{},
+		uncommitted: map[string]*checkpoint.Uncommitted{},
+		acked:       map[uint64]map[stateKey]checkpoint.TaskState{},
+		newest:      map[stateKey]checkpoint.TaskState{},
+	}
+	for _, n := range g.plan.sinks() {
+		s.uncommitted[n.ID] = &checkpoint.Uncommitted{}
+	}
+	return s
+}
+
+// begin expects checkpoint n of every task.
+func (s *snapshots) begin(n uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open[n] != nil {
+		return
+	}
+	h := &hostSnapshot{n: n, waiting: map[task.ID]bool{}, state: map[stateKey]checkpoint.TaskState{}}
+	for _, t := range s.g.plan.tasks {
+		h.waiting[t.id] = true
+	}
+	s.open[n] = h
+}
+
+// remember makes the restored checkpoint the newest.
+func (s *snapshots) remember(m *checkpoint.Manifest) {
+	if m == nil {
+		return
+	}
+	s.n = m.N
+	for _, n := range m.Nodes {
+		for _, t := range n.Tasks {
+			s.newest[stateKey{node: n.Name, task: t.Index}] = t
+		}
+		if n.Enumerator != nil {
+			s.newest[stateKey{node: n.Name, enumerator: true}] = *n.Enumerator
+		}
+	}
+}
+
+// complete makes checkpoint n the newest that entries may refer to.
+func (s *snapshots) complete(n uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if state, ok := s.acked[n]; ok {
+		s.newest, s.n = state, n
+	}
+	s.forget(n)
+}
+
+// abort forgets the state of a checkpoint whose record will never be written.
+// Its output stays.
+func (s *snapshots) abort(n uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.acked, n)
+}
+
+// forget drops the state of checkpoints up to n.
+func (s *snapshots) forget(n uint64) {
+	for k := range s.acked {
+		if k <= n {
+			delete(s.acked, k)
+		}
+	}
+}
+
+// awaited lists the tasks that have not delivered checkpoint n.
+func (s *snapshots) awaited(n uint64) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.open[n]
+	if h == nil {
+		return nil
+	}
+	var out []string
+	for id := range h.waiting {
+		out = append(out, id.String())
+	}
+	slices.Sort(out)
+	return out
+}
+
+// deliver takes a task's snapshot. What it prepared is noted at once, in the
+// order of the task's barriers; storing goes on beside the task.
+func (s *snapshots) deliver(ctx context.Context, t *taskPlan, snap task.Snapshot) {
+	nodes := t.chain.Members
+	byNode := make([][]*pluginv1.Entry, len(nodes))
+	s.mu.Lock()
+	for _, e := range snap.Entries {
+		node := nodes[e.Component]
+		if e.Kind == pluginv1.Entry_KIND_COMMITTABLE {
+			e.Checkpoint = snap.Checkpoint
+			s.uncommitted[node.ID].Prepared(t.id.Index, snap.Checkpoint, checkpoint.Entries{e})
+			continue
+		}
+		byNode[e.Component] = append(byNode[e.Component], e)
+	}
+	committables := make([]checkpoint.Entries, len(nodes))
+	for i, n := range nodes {
+		if u := s.uncommitted[n.ID]; u != nil {
+			committables[i] = u.Snapshot(t.id.Index, snap.Checkpoint)
+		}
+	}
+	s.mu.Unlock()
+	if snap.Err != nil {
+		s.fail(snap.Checkpoint, t.id, snap.Err)
+		return
+	}
+	s.g.spawn(func() {
+		states := map[stateKey]checkpoint.TaskState{}
+		for i, n := range nodes {
+			key := stateKey{node: n.ID, task: t.id.Index, enumerator: t.id.Role == pluginv1.Role_ROLE_ENUMERATOR}
+			if key.enumerator && i > 0 {
+				break
+			}
+			state, err := s.store(ctx, snap.Checkpoint, key, byNode[i])
+			if err != nil {
+				s.fail(snap.Checkpoint, t.id, fmt.Errorf("store the state of task %s: %w", t.id, err))
+				return
+			}
+			state.Index = t.id.Index
+			state.Committables = committables[i]
+			states[key] = state
+		}
+		s.stored(ctx, snap.Checkpoint, t.id, states)
+	})
+}
+
+func (s *snapshots) store(ctx context.Context, n uint64, key stateKey, entries []*pluginv1.Entry) (checkpoint.TaskState, error) {
+	name := fmt.Sprint(key.task)
+	if key.enumerator {
+		name = "enumerator"
+	}
+	s.mu.Lock()
+	var earlier *checkpoint.Earlier
+	if st, ok := s.newest[key]; ok {
+		earlier = &checkpoint.Earlier{N: s.n, State: st}
+	}
+	s.mu.Unlock()
+	w := checkpoint.NewSnapshotWriter(s.g.storage, checkpoint.TaskName{
+		UID: s.g.uid, N: n, Epoch: s.g.epoch, Node: key.node, Task: name,
+	}, earlier)
+	if err := w.Add(ctx, entries...); err != nil {
+		return checkpoint.TaskState{}, err
+	}
+	return w.Finish(ctx)
+}
+
+// fail declines a checkpoint, once.
+func (s *snapshots) fail(n uint64, id task.ID, err error) {
+	s.mu.Lock()
+	h := s.open[n]
+	first := h != nil && !h.failed
+	if first {
+		h.failed = true
+	}
+	s.mu.Unlock()
+	if first {
+		s.g.leader.events.put(checkpoint.Declined{N: n, Host: hostName, Err: err})
+	}
+}
+
+// stored notes a task's state and acks when it was the last.
+func (s *snapshots) stored(ctx context.Context, n uint64, id task.ID, states map[stateKey]checkpoint.TaskState) {
+	s.mu.Lock()
+	h := s.open[n]
+	if h == nil {
+		s.mu.Unlock()
+		return
+	}
+	delete(h.waiting, id)
+	for k, st := range states {
+		h.state[k] = st
+	}
+	complete := len(h.waiting) == 0 && !h.failed
+	if len(h.waiting) == 0 {
+		delete(s.open, n)
+	}
+	s.mu.Unlock()
+	if !complete {
+		return
+	}
+	ack := checkpoint.Ack{Host: hostName, N: n, Nodes: s.g.nodeStates(h.state)}
+	sealed, err := checkpoint.SealAck(ctx, s.g.storage, s.g.uid, s.g.epoch, ack)
+	if err != nil {
+		s.g.leader.events.put(checkpoint.Declined{N: n, Host: hostName, Err: fmt.Errorf("store the acknowledgement: %w", err)})
+		return
+	}
+	s.mu.Lock()
+	s.acked[n] = h.state
+	s.mu.Unlock()
+	// On one host the ack needs no detour through coordination: leader and host
+	// are one process and die together.
+	s.g.leader.events.put(checkpoint.Acked{Ack: sealed})
+}
+
+// nodeStates arranges the states of tasks by node.
+func (g *generation) nodeStates(states map[stateKey]checkpoint.TaskState) []checkpoint.NodeState {
+	var out []checkpoint.NodeState
+	for _, n := range g.pipeline.Nodes {
+		ns := checkpoint.NodeState{
+			Name:           n.ID,
+			Component:      n.Plugin + "/" + n.Component,
+			Version:        n.PluginVersion,
+			Parallelism:    n.Parallelism,
+			MaxParallelism: g.pipeline.MaxParallelism,
+			Fingerprint:    shapeOf(n),
+		}
+		for i := range n.Parallelism {
+			ns.Tasks = append(ns.Tasks, states[stateKey{node: n.ID, task: i}])
+		}
+		if st, ok := states[stateKey{node: n.ID, enumerator: true}]; ok {
+			ns.Enumerator = &st
+		}
+		out = append(out, ns)
+	}
+	slices.SortFunc(out, func(a, b checkpoint.NodeState) int {
+		switch {
+		case a.Name < b.Name:
+			return -1
+		case a.Name > b.Name:
+			return 1
+		}
+		return 0
+	})
+	return out
+}
+
+// writeManifest stores what was acked.
+func (g *generation) writeManifest(ctx context.Context, a checkpoint.WriteManifest) checkpoint.Event {
+	head := checkpoint.Manifest{Pipeline: g.pipeline.Name, UID: g.uid, N: a.N, Epoch: g.epoch}
+	return checkpoint.StoreManifest(ctx, g.storage, head, a.Acks)
+}
+
+// discard deletes the state of a checkpoint that no record will name. What stays
+// is collected later.
+func (g *generation) discard(ctx context.Context, a checkpoint.Ack) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for _, n := range a.Nodes {
+		tasks := n.Tasks
+		if n.Enumerator != nil {
+			tasks = append(slices.Clone(tasks), *n.Enumerator)
+		}
+		for _, t := range tasks {
+			for _, o := range t.Objects {
+				if err := g.storage.Delete(ctx, o.Name); err != nil {
+					g.log.Warn("state of a failed checkpoint stays until the next start", "object", o.Name, "error", err)
+				}
+			}
+		}
+	}
+	if a.Part != nil {
+		if err := g.storage.Delete(ctx, a.Part.Name); err != nil {
+			g.log.Warn("state of a failed checkpoint stays until the next start", "object", a.Part.Name, "error", err)
+		}
+	}
+}
+
+// publisher commits the output of one sink node, record after record.
+type publisher struct {
+	committer *committer
+	node      *pipeline.Node
+	through   *mailbox[uint64] // numbers of completed checkpoints
+}
+
+// run commits what each completed checkpoint lists and reports the answer.
+func (p *publisher) run(ctx context.Context, s *snapshots, answered func(n uint64)) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.through.ready:
+			numbers := p.through.take()
+			n := numbers[len(numbers)-1]
+			s.mu.Lock()
+			due := s.uncommitted[p.node.ID].Due(n)
+			s.mu.Unlock()
+			if err := p.committer.commit(ctx, due); err != nil {
+				return err
+			}
+			s.mu.Lock()
+			s.uncommitted[p.node.ID].Answered(n)
+			s.mu.Unlock()
+			answered(n)
+		}
+	}
+}

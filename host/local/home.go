@@ -1,0 +1,203 @@
+// Package local gives one pipeline what it needs to run in this process: a state
+// folder of its own with two locks, coordination in a local file, and checkpoint
+// storage. It is what `weir run` stands on.
+//
+// The folder <state>/<name>/ holds:
+//
+//	host.lock, plugins.lock   see package flock
+//	weir.db                   coordination records
+//	checkpoints/              checkpoint storage, where the file names no other
+//	dumps/                    goroutine dumps of plugins that hung
+//	run/                      sockets of plugins
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/adrg/xdg"
+
+	"github.com/weirstream/weir/checkpoint/storage"
+	"github.com/weirstream/weir/coordination"
+	"github.com/weirstream/weir/coordination/embedded"
+	"github.com/weirstream/weir/coordination/flock"
+)
+
+// DefaultStateDir is the folder for the state of all pipelines of this user.
+func DefaultStateDir() string { return filepath.Join(xdg.StateHome, "weir") }
+
+// Dir is the state folder of one pipeline.
+func Dir(stateDir, name string) string { return filepath.Join(stateDir, name) }
+
+// Files of a state folder.
+const (
+	dbFile         = "weir.db"
+	checkpointsDir = "checkpoints"
+	dumpsDir       = "dumps"
+	socketsDir     = "run"
+)
+
+// Home is a state folder that this process has locked.
+type Home struct {
+	Dir   string
+	locks *flock.Run
+	db    *embedded.DB
+	store *embedded.Store
+	lead  *coordination.Leadership
+}
+
+// Open makes the folder where there is none and locks it. It fails at once with
+// a *flock.HeldError while another host runs the pipeline, and waits a few
+// seconds for the leftovers of a killed one.
+func Open(ctx context.Context, stateDir, name string, log *slog.Logger) (*Home, error) {
+	dir := Dir(stateDir, name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("state folder: %w", err)
+	}
+	locks, err := flock.TakeRun(ctx, dir, flock.RunOptions{Waiting: func(pids []int) {
+		log.Warn("waiting for plugin processes of a run that was killed", "pids", pids)
+	}})
+	if err != nil {
+		var held *flock.HeldError
+		if errors.As(err, &held) {
+			return nil, fmt.Errorf("pipeline %s is being run by process %d already: stop that one first, or give this one another name (%w)", name, held.PID, err)
+		}
+		return nil, err
+	}
+	h := &Home{Dir: dir, locks: locks}
+	if err := h.open(ctx, name); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	return h, nil
+}
+
+func (h *Home) open(ctx context.Context, name string) (err error) {
+	if h.db, err = embedded.Open(filepath.Join(h.Dir, dbFile), embedded.Options{}); err != nil {
+		return fmt.Errorf("state of pipeline %s: %w", name, err)
+	}
+	if h.store, err = h.db.NewStore(); err != nil {
+		return err
+	}
+	h.lead, err = coordination.Campaign(ctx, h.store, "leader", fmt.Appendf(nil, `{"pid":%d}`, os.Getpid()))
+	return err
+}
+
+// Inherit is the lock file that every plugin process keeps open.
+func (h *Home) Inherit() *os.File { return h.locks.Inherit() }
+
+// Store is this process's session with coordination.
+func (h *Home) Store() coordination.Store { return h.store }
+
+// Leadership fences what this process writes.
+func (h *Home) Leadership() *coordination.Leadership { return h.lead }
+
+// DumpDir is where goroutine dumps of hung plugins go.
+func (h *Home) DumpDir() string { return filepath.Join(h.Dir, dumpsDir) }
+
+// SocketDir is where plugins' sockets go, if the path is short enough.
+func (h *Home) SocketDir() string { return filepath.Join(h.Dir, socketsDir) }
+
+// StorageURL is where checkpoints go unless the pipeline says otherwise.
+func StorageURL(stateDir, name string) string {
+	abs, err := filepath.Abs(filepath.Join(Dir(stateDir, name), checkpointsDir))
+	if err != nil {
+		abs = filepath.Join(Dir(stateDir, name), checkpointsDir)
+	}
+	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(abs)}).String()
+}
+
+// Close lets go of everything; the folder stays.
+func (h *Home) Close() error {
+	var errs []error
+	if h.store != nil {
+		errs = append(errs, h.store.Close())
+	}
+	if h.db != nil {
+		errs = append(errs, h.db.Close())
+	}
+	return errors.Join(append(errs, h.locks.Release())...)
+}
+
+// spec is what is kept of the pipeline file: as it was written, so that no
+// secret is in it.
+type spec struct {
+	File   string `json:"file"`
+	Source string `json:"source"`
+}
+
+// ErrOtherFile says that a pipeline of this name belongs to another file.
+var ErrOtherFile = errors.New("the name belongs to another pipeline file")
+
+// Claim notes which file the pipeline's state belongs to. A name that belongs to
+// another file is refused with ErrOtherFile unless adopt is set.
+func (h *Home) Claim(ctx context.Context, name, file string, source []byte, adopt bool) error {
+	abs, err := filepath.Abs(file)
+	if err != nil {
+		return err
+	}
+	path := "pipelines/" + name + "/spec"
+	rec, err := h.store.Get(ctx, path)
+	switch {
+	case errors.Is(err, coordination.ErrNotFound):
+	case err != nil:
+		return err
+	default:
+		var old spec
+		if err := json.Unmarshal(rec.Data, &old); err != nil {
+			return fmt.Errorf("state of pipeline %s: %w", name, err)
+		}
+		if old.File != abs && !adopt {
+			return fmt.Errorf("%w: %s was last run from %s. Give this pipeline another name, or take its state over with --adopt", ErrOtherFile, name, old.File)
+		}
+	}
+	data, err := json.Marshal(spec{File: abs, Source: string(source)})
+	if err != nil {
+		return err
+	}
+	return coordination.Put(ctx, h.store, path, data)
+}
+
+// Names lists the pipelines that have state.
+func Names(stateDir string) ([]string, error) {
+	entries, err := os.ReadDir(stateDir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if _, err := os.Stat(filepath.Join(stateDir, e.Name(), dbFile)); err == nil {
+			names = append(names, e.Name())
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// Peek reads the records of a pipeline beside a process that may be running it.
+// The caller closes the result.
+func Peek(ctx context.Context, stateDir, name string) (*embedded.Snapshot, error) {
+	s, err := embedded.OpenSnapshot(ctx, filepath.Join(Dir(stateDir, name), dbFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("no pipeline %q has state in %s", name, stateDir)
+	}
+	return s, err
+}
+
+// OpenStorage opens the checkpoint storage of a pipeline; an empty url means the
+// one in its state folder.
+func OpenStorage(ctx context.Context, stateDir, name, storageURL string, opts ...storage.Option) (*storage.Storage, error) {
+	if storageURL == "" {
+		storageURL = StorageURL(stateDir, name)
+	}
+	return storage.Open(ctx, storageURL, opts...)
+}

@@ -1,0 +1,17 @@
+// Package firstparty is the plugin `weir`: every component that comes with Weir,
+// served by the weir binary itself.
+package firstparty
+
+import (
+	"github.com/weirstream/weir/sdk"
+)
+
+// Components returns all first-party components.
+func Components() []sdk.Component {
+	return []sdk.Component{}
+}
+
+// Serve serves them to the host that started this process.
+func Serve() {
+	sdk.Serve(sdk.Plugin{Name: "weir", Version: "0.1.0"}, Components()...)
+}
