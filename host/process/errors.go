@@ -78,10 +78,10 @@ type ExitError struct {
 	// Reason says why the host ended the process: it did not answer, or what was
 	// given to Kill. Empty where the process ended by itself.
 	Reason string
-	// Hung is set where the process did not answer the health service.
+	// Hung is set where the process did not answer, at its start or later.
 	Hung bool
-	// Stderr are the last lines of its standard error; where it ended in a Go
-	// panic, the first lines of that.
+	// Stderr are the last lines of its standard error, and of what it printed to
+	// standard output; where it ended in a Go panic, the first lines of that.
 	Stderr []string
 	// Dump is the path of the file that holds the goroutine dump; empty where
 	// there is none.

@@ -42,7 +42,7 @@ func parseHandshake(text string) (handshake, bool) {
 }
 
 // check says whether a host that speaks the given versions can go on.
-func (h handshake) check(versions []int) (reason error, detail string) {
+func (h handshake) check(versions []int) (detail string, reason error) {
 	newest, oldest := slices.Max(versions), slices.Min(versions)
 	speaks := strconv.Itoa(newest)
 	if oldest != newest {
@@ -50,18 +50,18 @@ func (h handshake) check(versions []int) (reason error, detail string) {
 	}
 	switch {
 	case h.core != plugin.CoreProtocolVersion || h.protocol != string(plugin.ProtocolGRPC):
-		return ErrNotPlugin, fmt.Sprintf("it speaks go-plugin's protocol %s version %d, and a Weir plugin speaks grpc version %d", h.protocol, h.core, plugin.CoreProtocolVersion)
+		return fmt.Sprintf("it speaks go-plugin's protocol %s version %d, and a Weir plugin speaks grpc version %d", h.protocol, h.core, plugin.CoreProtocolVersion), ErrNotPlugin
 	case h.version > newest:
-		return ErrHostTooOld, fmt.Sprintf("it speaks version %d of the plugin protocol and this host %s: use a newer weir, or an older release of the plugin", h.version, speaks)
+		return fmt.Sprintf("it speaks version %d of the plugin protocol and this host %s: use a newer weir, or an older release of the plugin", h.version, speaks), ErrHostTooOld
 	case !slices.Contains(versions, h.version):
-		return ErrPluginTooOld, fmt.Sprintf("it speaks version %d of the plugin protocol and this host %s: use a newer release of the plugin, or build it again with a current SDK", h.version, speaks)
+		return fmt.Sprintf("it speaks version %d of the plugin protocol and this host %s: use a newer release of the plugin, or build it again with a current SDK", h.version, speaks), ErrPluginTooOld
 	}
 	if h.network == "tcp" {
 		if at, err := netip.ParseAddrPort(h.address); err != nil || !at.Addr().IsLoopback() {
-			return ErrNotPlugin, fmt.Sprintf("it listens on %s, which is not an address of this machine's loopback", h.address)
+			return fmt.Sprintf("it listens on %s, which is not an address of this machine's loopback", h.address), ErrNotPlugin
 		}
 	}
-	return nil, ""
+	return "", nil
 }
 
 // filterStdout passes the first handshake that can be gone on with to shake, and

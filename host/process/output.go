@@ -118,9 +118,12 @@ func (o *output) tick() {
 // dumpStarts begin the lines with which the Go runtime starts to say why it ends
 // the program.
 var dumpStarts = [][]byte{
-	[]byte("panic: "), []byte("fatal error: "), []byte("SIGQUIT: "), []byte("SIGABRT: "),
+	[]byte("panic: "), []byte("fatal error: "), dumpAsked, []byte("SIGABRT: "),
 	[]byte("unexpected fault address "), []byte("runtime: goroutine stack exceeds "),
 }
+
+// dumpAsked begins a dump that says nothing but where the program stands.
+var dumpAsked = []byte("SIGQUIT: ")
 
 func isDumpStart(text []byte) bool {
 	return slices.ContainsFunc(dumpStarts, func(p []byte) bool { return bytes.HasPrefix(text, p) })
@@ -148,11 +151,12 @@ func (o *output) catch(text []byte, now time.Time) bool {
 	return true
 }
 
-// lastLines are the lines for ExitError: the newest, or the first of a dump.
+// lastLines are the lines for ExitError: the newest, or the first of a dump that
+// says why the program ended.
 func (o *output) lastLines() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.dump) == 0 {
+	if len(o.dump) == 0 || bytes.HasPrefix(o.dump, dumpAsked) {
 		return slices.Clone(o.tail)
 	}
 	var first []string

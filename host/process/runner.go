@@ -31,6 +31,12 @@ type pluginRunner struct {
 
 var _ runner.Runner = (*pluginRunner)(nil)
 
+func newRunner(p *Process) *pluginRunner {
+	r := &pluginRunner{p: p}
+	r.shake, r.shaking = io.Pipe()
+	return r
+}
+
 // prepare is go-plugin's RunnerFunc: spec carries the environment that a plugin
 // needs, and sockets is the folder that was made for this process.
 func (r *pluginRunner) prepare(_ hclog.Logger, spec *exec.Cmd, sockets string) (runner.Runner, error) {
@@ -45,7 +51,6 @@ func (r *pluginRunner) prepare(_ hclog.Logger, spec *exec.Cmd, sockets string) (
 	for _, f := range theirs {
 		r.close = append(r.close, f)
 	}
-	r.shake, r.shaking = io.Pipe()
 	return r, nil
 }
 
@@ -77,7 +82,7 @@ func (r *pluginRunner) Start(context.Context) error {
 
 // accept says whether the host can speak to a plugin with this handshake.
 func (r *pluginRunner) accept(h handshake) bool {
-	reason, detail := h.check(r.p.opts.versions)
+	detail, reason := h.check(r.p.opts.versions)
 	if reason == nil {
 		return true
 	}
@@ -93,9 +98,7 @@ func (r *pluginRunner) giveUp() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.givenUp = true
-	if r.shaking != nil {
-		_ = r.shaking.Close()
-	}
+	_ = r.shaking.Close()
 }
 
 // Stdout is the handshake alone.

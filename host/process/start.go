@@ -58,7 +58,7 @@ func Start(ctx context.Context, cmd Command, opts Options) (*Process, error) {
 // start launches the process and speaks to it until it is ready.
 func (p *Process) start(ctx context.Context) *StartError {
 	began := time.Now()
-	r := &pluginRunner{p: p}
+	r := newRunner(p)
 	config := &plugin.ClientConfig{
 		HandshakeConfig:  wire.Handshake(),
 		VersionedPlugins: map[int]plugin.PluginSet{},
@@ -139,6 +139,7 @@ func (p *Process) abandon(ctx context.Context, began time.Time, err error, refus
 		p.Kill(refused.Reason.Error())
 	} else if !p.endsItself(ctx) {
 		if timedOut = errors.Is(ctx.Err(), context.DeadlineExceeded); timedOut {
+			p.setReason("it was not ready in time", true)
 			p.quit()
 		}
 		p.Kill("it did not start")
