@@ -3,12 +3,17 @@
 package firstparty
 
 import (
+	"github.com/weirstream/weir/plugins/discard"
+	"github.com/weirstream/weir/plugins/generator"
 	"github.com/weirstream/weir/sdk"
 )
 
 // Components returns all first-party components.
 func Components() []sdk.Component {
-	return []sdk.Component{}
+	return []sdk.Component{
+		generator.Source(),
+		discard.Sink(),
+	}
 }
 
 // Serve serves them to the host that started this process.
