@@ -29,5 +29,12 @@ type Catalog interface {
 	Installed(ctx context.Context) []string
 }
 
+// Warmer is an optional interface of a Catalog that asks several plugins at the
+// same time, so that the calls of Manifest that follow need not wait for each of
+// them in turn. It reports nothing: Manifest does.
+type Warmer interface {
+	Warm(ctx context.Context, plugins ...Plugin)
+}
+
 // ErrUnknownPlugin says that no plugin of a name is declared or installed.
 var ErrUnknownPlugin = errors.New("unknown plugin")

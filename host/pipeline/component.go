@@ -36,6 +36,7 @@ type answer struct {
 // components finds and checks the component of every node.
 func (l *loader) components() {
 	f := &finder{l: l, asked: make(map[string]*answer)}
+	l.warm()
 	for _, d := range l.nodes {
 		if d.ref.present() {
 			if name, ok := l.text(d.ref); ok {
@@ -58,10 +59,43 @@ func (l *loader) components() {
 	}
 }
 
+// warm asks the plugins whose names are certain all at once.
+func (l *loader) warm() {
+	w, ok := l.opts.Catalog.(Warmer)
+	if !ok {
+		return
+	}
+	plugins := []Plugin{{Name: FirstParty}}
+	seen := map[string]bool{FirstParty: true}
+	for _, d := range l.nodes {
+		if !d.ref.present() || d.ref.Failed {
+			continue
+		}
+		name, _, qualified := strings.Cut(d.ref.Text, "/")
+		declared := l.plugins[name]
+		if seen[name] || !qualified && declared == nil || declared != nil && !declared.sound {
+			continue
+		}
+		seen[name] = true
+		p := Plugin{Name: name}
+		if declared != nil {
+			p = declared.plugin
+		}
+		plugins = append(plugins, p)
+	}
+	if len(plugins) > 1 {
+		w.Warm(l.ctx, plugins...)
+	}
+}
+
 // find resolves "component", "plugin" or "plugin/component". It returns nil
 // where there is none, and has reported why.
 func (f *finder) find(d *draft, ref string) *component {
 	if plugin, name, ok := strings.Cut(ref, "/"); ok {
+		if plugin == "" || name == "" {
+			f.l.fault(d.ref, CodeUnknownComponent, "", "must be COMPONENT, PLUGIN or PLUGIN/COMPONENT, not %s", shown(d.ref.Value))
+			return nil
+		}
 		a := f.ask(plugin)
 		if a.err != nil {
 			f.reportPlugin(d, plugin, a)
@@ -152,10 +186,17 @@ func (a *answer) otherKinds(name string) []string {
 	var kinds []string
 	for _, c := range a.manifest.GetComponents() {
 		if c.GetName() == name {
-			kinds = append(kinds, KindName(c.GetKind()))
+			kinds = append(kinds, withArticle(c.GetKind()))
 		}
 	}
 	return kinds
+}
+
+func withArticle(k pluginv1.Kind) string {
+	if k == pluginv1.Kind_KIND_OPERATOR {
+		return "an operator"
+	}
+	return "a " + KindName(k)
 }
 
 // reportPlugin says, once for a plugin, why it cannot be used.
@@ -177,7 +218,7 @@ func (f *finder) reportPlugin(d *draft, name string, a *answer) {
 
 func (f *finder) reportComponent(d *draft, a *answer, plugin, name string) {
 	if kinds := a.otherKinds(name); len(kinds) > 0 {
-		f.l.fault(d.ref, CodeUnknownComponent, "", "%s/%s is a %s, not a %s", plugin, name, strings.Join(kinds, " and a "), KindName(d.kind))
+		f.l.fault(d.ref, CodeUnknownComponent, "", "%s/%s is %s, not %s", plugin, name, strings.Join(kinds, " and "), withArticle(d.kind))
 		return
 	}
 	f.l.fault(d.ref, CodeUnknownComponent, suggest(name, a.names(d.kind)), "the plugin %q has no %s %q", plugin, KindName(d.kind), name)
@@ -196,7 +237,7 @@ func (f *finder) reportUnqualified(d *draft, ref string, a *answer) {
 		return
 	}
 	if kinds := first.otherKinds(ref); len(kinds) > 0 {
-		f.l.fault(d.ref, CodeUnknownComponent, "", "%q is a %s, not a %s", ref, strings.Join(kinds, " and a "), KindName(d.kind))
+		f.l.fault(d.ref, CodeUnknownComponent, "", "%q is %s, not %s", ref, strings.Join(kinds, " and "), withArticle(d.kind))
 		return
 	}
 	known := append(first.names(d.kind), f.pluginNames()...)

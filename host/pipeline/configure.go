@@ -37,15 +37,24 @@ func (l *loader) configure(d *draft) {
 	}
 	leaveClaims(d.capabilities, resp.GetCapabilities())
 	if d.component.spec.GetDynamicOutputs() {
+		var own []string
 		for _, o := range resp.GetOutputs() {
-			d.outputs = append(d.outputs, o.GetName())
+			own = append(own, o.GetName())
+		}
+		slices.Sort(own) // a configuration is a map: its order means nothing
+		for _, name := range slices.Compact(own) {
+			if !slices.Contains(d.outputs, name) {
+				d.outputs = append(d.outputs, name)
+			}
 		}
 		d.outputsKnown = sound
 	}
 }
 
-// leaveClaims takes away what a configuration does not leave of a manifest's
-// capabilities. An answer without capabilities leaves all.
+// leaveClaims applies what a configuration leaves of a manifest's capabilities:
+// it can take claims away and add restrictions, never the other way round. State
+// by key and segments do not depend on it. An answer without capabilities leaves
+// all as it is.
 func leaveClaims(have, left *pluginv1.Capabilities) {
 	if left == nil {
 		return
@@ -54,14 +63,12 @@ func leaveClaims(have, left *pluginv1.Capabilities) {
 	have.Replayable = have.Replayable && left.Replayable
 	have.ExactlyOnce = have.ExactlyOnce && left.ExactlyOnce
 	have.Retract = have.Retract && left.Retract
-	have.KeyedState = have.KeyedState && left.KeyedState
 	have.PreservesOrder = have.PreservesOrder && left.PreservesOrder
 	have.PreservesKey = have.PreservesKey && left.PreservesKey
 	have.EventTime = have.EventTime && left.EventTime
-	have.SingleTask = have.SingleTask && left.SingleTask
-	have.Local = have.Local && left.Local
-	have.Segments = have.Segments && left.Segments
-	have.Discards = have.Discards && left.Discards
+	have.SingleTask = have.SingleTask || left.SingleTask
+	have.Local = have.Local || left.Local
+	have.Discards = have.Discards || left.Discards
 	if left.ConcurrentSplits > 0 && (have.ConcurrentSplits == 0 || left.ConcurrentSplits < have.ConcurrentSplits) {
 		have.ConcurrentSplits = left.ConcurrentSplits
 	}

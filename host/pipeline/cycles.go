@@ -1,6 +1,15 @@
 package pipeline
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
+
+// One cycle is repaired at a time, and read in one line.
+const (
+	maxCycles     = 20
+	maxCycleNodes = 16
+)
 
 // cycles reports the cycles that a walk in depth first order finds: at least one
 // for every set of nodes that lead to each other. Dead letters count.
@@ -11,6 +20,7 @@ func (l *loader) cycles() {
 		done
 	)
 	state := make(map[*draft]int, len(l.nodes))
+	found := 0
 	var path []*link
 	var walk func(d *draft)
 	walk = func(d *draft) {
@@ -21,7 +31,9 @@ func (l *loader) cycles() {
 			case unseen:
 				walk(k.to)
 			case onPath:
-				l.cycle(path, k)
+				if found++; found <= maxCycles {
+					l.cycle(path, k)
+				}
 			}
 			path = path[:len(path)-1]
 		}
@@ -41,7 +53,14 @@ func (l *loader) cycle(path []*link, closing *link) {
 		start--
 	}
 	var b strings.Builder
-	for _, k := range path[start:] {
+	path = path[start:]
+	for i, k := range path {
+		if n := len(path); n > maxCycleNodes && i >= maxCycleNodes/2 && i < n-maxCycleNodes/2 {
+			if i == maxCycleNodes/2 {
+				fmt.Fprintf(&b, "(%d more) -> ", n-maxCycleNodes)
+			}
+			continue
+		}
 		b.WriteString(k.from.name)
 		if k.output != OutputMain {
 			b.WriteString("." + k.output)

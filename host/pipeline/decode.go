@@ -66,12 +66,26 @@ func (l *loader) fields(f field, known ...string) map[string]field {
 	found := make(map[string]field)
 	for _, e := range l.entries(f) {
 		if !slices.Contains(known, e.name) {
-			l.faultKey(e, CodeUnknownField, suggest(e.name, known), "unknown field %q", e.name)
+			l.unknownField(e, f.path, known)
 			continue
 		}
 		found[e.name] = e
 	}
 	return found
+}
+
+// unknownField reports a field of the object at path, and remembers what it was
+// probably meant to be.
+func (l *loader) unknownField(f field, path string, known []string) {
+	l.faultKey(f, CodeUnknownField, suggest(f.name, known), "unknown field %q", f.name)
+	if meant := nearest(f.name, known); meant != "" {
+		l.meant[yamlfile.Key(path, meant)] = true
+	}
+}
+
+// missing says whether a field of an object is not there, under no name.
+func (l *loader) missing(object field, fs map[string]field, name string) bool {
+	return !fs[name].present() && !l.meant[yamlfile.Key(object.path, name)]
 }
 
 // entries returns the entries of a map in the order of the file.
@@ -148,9 +162,9 @@ func (l *loader) text(f field) (string, bool) {
 func (l *loader) oneOf(f field, allowed ...string) (string, bool) {
 	s, ok := l.text(f)
 	if ok && !slices.Contains(allowed, s) {
-		hint := suggest(f.Written(), allowed)
-		if f.Resolved {
-			hint = "known: " + enumerate(allowed)
+		hint := ""
+		if best := nearest(f.Written(), allowed); best != "" {
+			hint = fmt.Sprintf("did you mean %q?", best)
 		}
 		l.fault(f, CodeValue, hint, "must be one of %s, not %s", enumerate(allowed), shown(f.Value))
 		return "", false
@@ -198,6 +212,9 @@ func parsed[T ~int64](l *loader, f field, parse func(string) (T, error), least, 
 	}
 	v, err := parse(s)
 	switch {
+	case err != nil && f.Kind == yamlfile.Int:
+		l.fault(f, CodeType, "a bare number has no unit", "must be %s, not %s", want, shown(f.Value))
+		return 0, false
 	case err != nil:
 		l.wrongType(f, want)
 		return 0, false

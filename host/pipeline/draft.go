@@ -40,9 +40,10 @@ type draft struct {
 	time         *pluginv1.EventTime
 
 	in, out    []*link
-	unresolved bool // an input of it could not be connected
-	mentioned  bool // an input that could not be connected seems to mean it
-	portFault  bool // that it needs ports to be named has been said
+	unresolved bool     // an input of it could not be connected
+	mentioned  bool     // an input that could not be connected seems to mean it
+	misspelt   []string // the nodes that a misspelt input names
+	portFault  bool     // that it needs ports to be named has been said
 	guarantee  Guarantee
 }
 
@@ -57,9 +58,9 @@ func (l *loader) drafts(file field, fs map[string]field) {
 	l.byName = make(map[string]*draft)
 	section := fs["nodes"]
 	entries := l.entries(section)
-	if !section.present() {
+	if l.missing(file, fs, "nodes") {
 		l.faultAt(file.pos(), "nodes", CodeNothingToDo, "", "a pipeline needs nodes: at least a source and a sink")
-	} else if len(entries) == 0 && (section.Kind == yamlfile.Map || section.Kind == yamlfile.Null) {
+	} else if section.present() && len(entries) == 0 && (section.Kind == yamlfile.Map || section.Kind == yamlfile.Null) {
 		l.faultKey(section, CodeNothingToDo, "", "a pipeline needs nodes: at least a source and a sink")
 	}
 	folded := make(map[string]string)
@@ -81,14 +82,18 @@ func (l *loader) draft(d *draft) {
 	d.id, d.isolation = d.name, l.p.Isolation
 	fs := l.fields(d.at, nodeFields...)
 	l.kind(d, fs)
-	d.config, d.eventTime, d.parallelismAt, d.inputAt = fs["config"], fs["event_time"], fs["parallelism"], fs["input"]
+	d.config, d.eventTime, d.inputAt = fs["config"], fs["event_time"], fs["input"]
 	if f := fs["id"]; f.present() {
 		if s, ok := l.text(f); ok && l.validName(f, f.pos(), "an id", s) {
 			d.id = s
 		}
 	}
 	d.parallelism = l.p.Parallelism
-	optional(d.parallelismAt, &d.parallelism, l.count(1, maxTasks))
+	if f := fs["parallelism"]; f.present() {
+		if n, ok := l.integer(f, 1, maxTasks); ok {
+			d.parallelism, d.parallelismAt = n, f
+		}
+	}
 	optional(fs["isolation"], &d.isolation, l.isolation)
 	if f := fs["on_error"]; f.present() {
 		d.failure = l.onError(f)
@@ -101,6 +106,26 @@ func (l *loader) draft(d *draft) {
 			d.unresolved = len(d.inputs) == 0
 		}
 	}
+	if l.meant[yamlfile.Key(d.at.path, "input")] {
+		d.unresolved = true
+		for _, e := range l.entries(d.at) {
+			if nearest(e.name, nodeFields) == "input" {
+				d.misspelt = append(d.misspelt, words(e.Value)...)
+			}
+		}
+	}
+}
+
+// words are the texts in a value.
+func words(v *yamlfile.Value) []string {
+	list := []string{v.Text}
+	for _, item := range v.Items {
+		list = append(list, words(item)...)
+	}
+	for _, e := range v.Entries {
+		list = append(list, words(e.Value)...)
+	}
+	return list
 }
 
 // kind finds which of source, operator and sink the node is.
@@ -119,6 +144,7 @@ func (l *loader) kind(d *draft, fs map[string]field) {
 		d.kind = pluginv1.Kind_KIND_UNSPECIFIED
 	case len(said) == 1:
 		d.ref = said[0]
+	case l.meant[yamlfile.Key(d.at.path, "source")] || l.meant[yamlfile.Key(d.at.path, "operator")] || l.meant[yamlfile.Key(d.at.path, "sink")]:
 	case d.at.Kind == yamlfile.Map || d.at.Kind == yamlfile.Null:
 		l.faultKey(d.at, CodeKind, "use exactly one of source, operator and sink", "the node names no component")
 	}

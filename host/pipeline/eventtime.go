@@ -13,8 +13,11 @@ func (l *loader) eventTime(f field) *pluginv1.EventTime {
 	fs := l.fields(f, "from", "unit", "out_of_orderness", "idle")
 	t := &pluginv1.EventTime{}
 	from := fs["from"]
-	if !from.present() {
+	if l.missing(f, fs, "from") {
 		l.faultKey(f, CodeRequired, `"record", a JSON pointer such as "/ts", or "header.NAME"`, "`from` is missing: where the time is found")
+		return nil
+	}
+	if !from.present() {
 		return nil
 	}
 	if s, ok := l.text(from); ok {
@@ -26,7 +29,7 @@ func (l *loader) eventTime(f field) *pluginv1.EventTime {
 	}
 	if unit := fs["unit"]; unit.present() {
 		t.Unit, _ = l.oneOf(unit, "rfc3339", "s", "ms", "us", "ns")
-	} else if t.From != "record" {
+	} else if t.From != "record" && l.missing(f, fs, "unit") {
 		l.faultKey(f, CodeRequired, "allowed: rfc3339, s, ms, us, ns", "`unit` is missing: how the time is written")
 	}
 	if d := fs["out_of_orderness"]; d.present() {

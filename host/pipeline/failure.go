@@ -102,7 +102,7 @@ func (l *loader) retry(f field, policy *pluginv1.FailurePolicy) {
 	fs := l.fields(f, "attempts", "backoff")
 	attempts := fs["attempts"]
 	if !attempts.present() {
-		if f.Kind == yamlfile.Map || f.Kind == yamlfile.Null {
+		if l.missing(f, fs, "attempts") && (f.Kind == yamlfile.Map || f.Kind == yamlfile.Null) {
 			l.fault(f, CodeRequired, "", "`attempts` is missing: how often a record is tried again")
 		}
 		return

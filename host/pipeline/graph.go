@@ -3,6 +3,7 @@ package pipeline
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 )
@@ -64,6 +65,12 @@ func (l *loader) nodeNames(but *draft) []string {
 // connect makes links of the nodes' inputs.
 func (l *loader) connect() {
 	for _, d := range l.nodes {
+		for _, word := range d.misspelt {
+			name, _, _ := strings.Cut(word, ".")
+			if from := l.byName[name]; from != nil {
+				from.mentioned = true
+			}
+		}
 		for _, c := range d.inputs {
 			from := l.origin(d, c)
 			port, ok := l.port(d, c)

@@ -30,12 +30,17 @@ func enumerate(names []string) string {
 // nearest returns the known name that differs from name by the fewest edits, if
 // these are few for its length.
 func nearest(name string, known []string) string {
-	if len(name) > 64 {
+	const longest, most = 32, 500 // beyond them the search would take long and help nobody
+	if len(name) > longest {
 		return ""
 	}
 	best, least := "", 1+max(1, len([]rune(name))/3)
-	for _, k := range slices.Sorted(slices.Values(known)) {
-		if d := distance(fold(name), fold(k)); d < least && d < len([]rune(k)) {
+	folded := fold(name)
+	for _, k := range slices.Sorted(slices.Values(known[:min(len(known), most)])) {
+		if len(k) > longest {
+			continue
+		}
+		if d := distance(folded, fold(k)); d < least && d < len([]rune(k)) {
 			best, least = k, d
 		}
 	}

@@ -96,6 +96,9 @@ func (l *loader) partitioned(f field) []connection {
 	fs := l.fields(f, "from", "partition")
 	from, part := fs["from"], fs["partition"]
 	if !from.present() {
+		if !l.missing(f, fs, "from") {
+			return nil
+		}
 		l.fault(f, CodeRequired, "", "`from` is missing: the node that the records come from")
 		return nil
 	}

@@ -63,7 +63,7 @@ func LoadBytes(ctx context.Context, name string, data []byte, opts Options) (*Pi
 	if opts.ReadFile == nil {
 		opts.ReadFile = os.ReadFile
 	}
-	l := &loader{ctx: ctx, opts: opts}
+	l := &loader{ctx: ctx, opts: opts, meant: make(map[string]bool)}
 	p := l.load(data)
 	report := l.report(name)
 	if !report.OK() {
@@ -90,6 +90,9 @@ type loader struct {
 	failure *failure // the default of all nodes, or nil
 
 	guaranteeAt field // where the floor stands
+	// meant are the paths of fields that seem to be there under a misspelt name: no
+	// more is said about their absence.
+	meant map[string]bool
 }
 
 // load returns a pipeline that is complete if no fault was reported, and is not

@@ -56,7 +56,8 @@ type Node struct {
 	// declares them: the index of a port is that of the wire contract.
 	Inputs []Input
 	// Outputs are those that lead anywhere: "out" first, then as the component
-	// declares them, "errors" last.
+	// declares them, then those that its configuration names by name, "errors"
+	// last.
 	Outputs []Output
 
 	// State is what the node's stored state depends on.

@@ -31,14 +31,22 @@ func (c *checker) check(params []*pluginv1.Parameter) []byte {
 	if config == nil {
 		config = map[string]any{}
 	}
-	var out bytes.Buffer
-	enc := json.NewEncoder(&out)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(config); err != nil {
+	out, err := canonical(config)
+	if err != nil {
 		c.l.faultKey(c.at, CodeValue, "", "cannot be written as JSON")
 		return []byte("{}")
 	}
-	return bytes.TrimSpace(out.Bytes())
+	return out
+}
+
+// canonical is JSON with sorted keys and without blanks, for bytes to be equal
+// where configurations are.
+func canonical(v any) ([]byte, error) {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	return bytes.TrimSpace(out.Bytes()), err
 }
 
 // index remembers where everything stands, and which of it is secret since it
@@ -82,7 +90,10 @@ func (c *checker) object(f field, rel string, params []*pluginv1.Parameter) map[
 		p := byName[e.Key]
 		if p == nil {
 			c.refuse(path)
-			c.l.faultKey(at, CodeUnknownField, suggest(e.Key, names), "unknown field %q", e.Key)
+			c.l.unknownField(at, f.path, names)
+			continue
+		}
+		if absent(e.Value, p) {
 			continue
 		}
 		if p.GetDeprecated() != "" {
@@ -96,6 +107,12 @@ func (c *checker) object(f field, rel string, params []*pluginv1.Parameter) map[
 	return out
 }
 
+// absent says whether an empty value counts as none: `path:` with nothing
+// behind it.
+func absent(v *yamlfile.Value, p *pluginv1.Parameter) bool {
+	return v.Kind == yamlfile.Null && !v.Resolved && !v.Failed && p.GetType() != pluginv1.Parameter_TYPE_ANY
+}
+
 // required reports what is missing, and fields that exclude each other.
 func (c *checker) required(f field, rel string, params []*pluginv1.Parameter) {
 	type group struct {
@@ -105,7 +122,8 @@ func (c *checker) required(f field, rel string, params []*pluginv1.Parameter) {
 	groups := make(map[string]*group)
 	var order []string
 	for _, p := range params {
-		set := f.Get(p.GetName()) != nil
+		v := f.Get(p.GetName())
+		set := v != nil && !absent(v, p)
 		if x := p.GetXor(); x != "" {
 			g := groups[x]
 			if g == nil {
@@ -118,6 +136,8 @@ func (c *checker) required(f field, rel string, params []*pluginv1.Parameter) {
 			if set {
 				g.set = append(g.set, p.GetName())
 			}
+		} else if path := yamlfile.Key(f.path, p.GetName()); p.GetRequired() && !set && c.l.meant[path] {
+			c.refuse(yamlfile.Key(rel, p.GetName()))
 		} else if p.GetRequired() && !set {
 			c.missing(f, yamlfile.Key(rel, p.GetName()), p.GetDescription(), fmt.Sprintf("%q is missing", p.GetName()))
 		}

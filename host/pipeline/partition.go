@@ -92,7 +92,7 @@ func (l *loader) partition(k *link) {
 		k.partition = pluginv1.Partition_PARTITION_REBALANCE
 		if to.parallelism > 1 && !k.deadLetter() {
 			l.warn(at, CodeOrder, "partition: key keeps the order within a key; partition: rebalance says that order does not matter",
-				"records may overtake each other between the %d tasks of %q and the %d of %q", k.from.parallelism, k.from.name, to.parallelism, to.name)
+				"records may overtake each other: %q has parallelism %d and %q has %d, so they go to its tasks by turns", k.from.name, k.from.parallelism, to.name, to.parallelism)
 		}
 	}
 	if k.partition == pluginv1.Partition_PARTITION_FORWARD && k.from.parallelism != to.parallelism {

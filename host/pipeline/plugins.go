@@ -52,6 +52,7 @@ func (l *loader) declaration(f field, p *Plugin) {
 		}
 	case command.present():
 		p.Command = l.command(command)
+	case !l.missing(f, fs, "path") || !l.missing(f, fs, "command"):
 	case f.Kind == yamlfile.Map || f.Kind == yamlfile.Null:
 		l.faultKey(f, CodeRequired, "", "needs the plugin's `path` or `command`")
 	}

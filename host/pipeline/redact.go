@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/weirstream/weir/host/pipeline/internal/yamlfile"
 )
@@ -21,7 +22,7 @@ func (n *Node) RedactedConfig() json.RawMessage {
 	if err := dec.Decode(&config); err != nil {
 		return json.RawMessage("{}")
 	}
-	out, err := json.Marshal(redact(config, "", n.SecretPaths))
+	out, err := canonical(redact(config, "", n.SecretPaths))
 	if err != nil {
 		return json.RawMessage("{}")
 	}
@@ -61,10 +62,30 @@ func (l *loader) report(file string) Report {
 				f.Message, f.Hint = hide(f.Message, s), hide(f.Hint, s)
 			}
 		}
+		f.Field, f.Message, f.Hint = printable(f.Field), printable(f.Message), printable(f.Hint)
 	}
 	r := Report{Faults: l.faults}
 	r.sort()
 	return r
+}
+
+// printable keeps a text that a file or a plugin had a hand in on one line, and
+// harmless to a terminal.
+func printable(s string) string {
+	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), " ")
+	if strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			q := strconv.QuoteRuneToASCII(r)
+			b.WriteString(q[1 : len(q)-1])
+		}
+	}
+	return b.String()
 }
 
 // hide replaces a secret as it is and as it looks in quotes.

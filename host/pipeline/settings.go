@@ -48,7 +48,7 @@ func (l *loader) settings(file field, fs map[string]field) {
 		if s, ok := l.text(f); ok && l.validName(f, f.pos(), "a pipeline's name", s) {
 			p.Name = s
 		}
-	} else {
+	} else if l.missing(file, fs, "name") {
 		l.faultAt(file.pos(), "name", CodeRequired, "the name that its state is kept under", "a pipeline needs a name")
 	}
 	p.Parallelism = 1

@@ -107,7 +107,7 @@ func parseRate(s string) (uint64, time.Duration, error) {
 		return 0, 0, errFormat
 	}
 	window = strings.TrimSpace(window)
-	if window != "" && strings.Trim(window, "hmsuµn") == window && !strings.ContainsAny(window, "0123456789") {
+	if window != "" && (window[0] < '0' || window[0] > '9') {
 		window = "1" + window // 1000/m
 	}
 	d, err := parseDuration(window)

@@ -18,18 +18,22 @@ func (c *converter) problem(pos Pos, path string, class Class, hint, format stri
 	c.problems = append(c.problems, Problem{Pos: pos, Path: path, Class: class, Message: fmt.Sprintf(format, args...), Hint: hint})
 }
 
-// null stands for a value that could not be read; its problem is recorded.
-func (c *converter) null(pos Pos) *Value { return &Value{Kind: Null, Pos: pos, size: 1} }
+// failed stands for a value that could not be read; its problem is recorded.
+func (c *converter) failed(pos Pos) *Value {
+	return &Value{Kind: Null, Pos: pos, Failed: true, size: 1, text: c.src}
+}
+
+func (c *converter) null(pos Pos) *Value { return &Value{Kind: Null, Pos: pos, size: 1, text: c.src} }
 
 func (c *converter) convert(n ast.Node, path string, depth int) *Value {
 	pos := c.src.clamp(nodePos(n))
 	if c.fatal {
-		return c.null(pos)
+		return c.failed(pos)
 	}
 	if depth > maxDepth {
 		c.problems = append(c.problems, *tooDeep(pos, path))
 		c.fatal = true
-		return c.null(pos)
+		return c.failed(pos)
 	}
 	var v *Value
 	switch n := n.(type) {
@@ -55,14 +59,14 @@ func (c *converter) convert(n ast.Node, path string, depth int) *Value {
 	case *ast.StringNode:
 		v = c.scalar(n.Value, pos, styleOf(n.GetToken()))
 	case *ast.NullNode:
-		v = &Value{Kind: Null, Pos: pos, size: 1, text: c.src}
+		v = c.null(pos)
 	case ast.ScalarNode:
 		v = c.scalar(n.GetToken().Value, pos, stylePlain)
 	default:
 		c.problem(pos, path, Syntax, "", "this YAML has no place in a pipeline file")
-		return c.null(pos)
+		return c.failed(pos)
 	}
-	if v.size > maxValues {
+	if v.size > maxValues && !c.fatal {
 		c.problem(pos, path, TooLarge, "", "the aliases in this file multiply to more than %d values", maxValues)
 		c.fatal = true
 	}
@@ -115,7 +119,7 @@ func (c *converter) alias(n *ast.AliasNode, path string) *Value {
 	default:
 		return v
 	}
-	return c.null(pos)
+	return c.failed(pos)
 }
 
 // tagged knows the tags of YAML's core schema.
@@ -133,7 +137,7 @@ func (c *converter) tagged(n *ast.TagNode, path string, depth int) *Value {
 	want, ok := kinds[trimTag(tag)]
 	if !ok {
 		c.problem(pos, path, Syntax, "", "the tag %q has no meaning here", tag)
-		return c.null(pos)
+		return c.failed(pos)
 	}
 	scalar := v.Kind != List && v.Kind != Map
 	switch {
@@ -147,7 +151,7 @@ func (c *converter) tagged(n *ast.TagNode, path string, depth int) *Value {
 		return &s
 	}
 	c.problem(pos, path, Syntax, "", "the value is not what its tag %q says", tag)
-	return c.null(pos)
+	return c.failed(pos)
 }
 
 func (c *converter) mapping(pairs []*ast.MappingValueNode, pos Pos, path string, depth int) *Value {
@@ -163,6 +167,10 @@ func (c *converter) mapping(pairs []*ast.MappingValueNode, pos Pos, path string,
 		key, ok := keyText(pair.Key)
 		if !ok {
 			c.problem(keyPos, path, Syntax, "", "a key must be a plain word or a quoted string")
+			continue
+		}
+		if len(key) > maxKey {
+			c.problem(keyPos, path, TooLarge, "", "a key has at most %d bytes, this has %d", maxKey, len(key))
 			continue
 		}
 		keyPath := Key(path, key)
@@ -197,7 +205,7 @@ func (c *converter) mergeSources(v *Value, pos Pos, path string) []*Value {
 	}
 	for _, m := range list {
 		if m.Kind != Map {
-			if m.text != nil || m.Kind != Null { // else a problem has been recorded
+			if !m.Failed {
 				c.problem(pos, path, Alias, "write <<: *ANCHOR", "a merge key takes a map or a list of maps")
 			}
 			return nil

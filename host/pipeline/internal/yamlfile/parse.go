@@ -18,9 +18,11 @@ import (
 // Bounds of a file. A pipeline of a thousand nodes is far below all of them.
 const (
 	MaxSize   = 1 << 20
+	maxLine   = 64 << 10
 	maxTokens = 40_000
-	maxDepth  = 64
-	maxValues = 100_000
+	maxDepth  = 32
+	maxKey    = 200
+	maxValues = 20_000
 )
 
 // Class says what a Problem is about.
@@ -88,6 +90,11 @@ func checkText(src *source, data []byte) *Problem {
 		return &Problem{Pos: Pos{1, 1}, Class: TooLarge,
 			Message: fmt.Sprintf("the file has %d bytes; a pipeline file has at most %d", len(data), MaxSize)}
 	}
+	for line := range src.lines {
+		if n := src.lineEnd(line+1) - src.lines[line]; n > maxLine {
+			return &Problem{Pos: Pos{line + 1, 1}, Class: TooLarge, Message: fmt.Sprintf("the line has %d bytes; at most %d are read", n, maxLine)}
+		}
+	}
 	for i := 0; i < len(data); {
 		r, n := utf8.DecodeRune(data[i:])
 		if r == utf8.RuneError && n == 1 || r < ' ' && r != '\n' && r != '\r' && r != '\t' || r == 0x7f {
@@ -150,6 +157,9 @@ func checkTokens(tokens token.Tokens) *Problem {
 			if flow <= 0 {
 				onLine++
 			}
+		}
+		if t.Type == token.MappingValueType && t.Prev != nil && len(t.Prev.Value) > maxKey {
+			return &Problem{Pos: tokenPos(t.Prev), Class: TooLarge, Message: fmt.Sprintf("a key has at most %d bytes, this has %d", maxKey, len(t.Prev.Value))}
 		}
 		if flow > maxDepth || onLine > maxDepth {
 			return tooDeep(tokenPos(t), "")

@@ -46,7 +46,10 @@ func (s *source) lineEnd(line int) int {
 	if line < len(s.lines) {
 		end = s.lines[line]
 	}
-	return s.lines[line-1] + len(strings.TrimRight(string(s.data[s.lines[line-1]:end]), "\r\n"))
+	for end > s.lines[line-1] && (s.data[end-1] == '\n' || s.data[end-1] == '\r') {
+		end--
+	}
+	return end
 }
 
 // clamp moves a position that the parser made up onto the file.
