@@ -20,6 +20,9 @@ func (t *task) barrier(b *pluginv1.Barrier) error {
 	if t.ended && !b.GetEnd() {
 		return protocolErrorf("Barrier of checkpoint %d without the end of input, which an earlier one had", b.GetCheckpoint())
 	}
+	if b.GetEnd() && t.reading != nil && len(t.reading.splits) > 0 {
+		return protocolErrorf("Barrier of checkpoint %d with the end of input, but %d splits are held", b.GetCheckpoint(), len(t.reading.splits))
+	}
 	start := time.Now()
 	t.ended = t.ended || b.GetEnd()
 	if b.GetHalt() && t.reading != nil {

@@ -36,9 +36,11 @@ type member struct {
 	policy   policy
 	failures *failures
 	failOut  failOut
+	givenUp  *wire.Batch // the record whose tries are over
 
 	watermark    int64
 	hasWatermark bool
+	idle         bool
 	finalTold    bool
 	stats        stats
 }
@@ -182,8 +184,11 @@ func (m *member) log() *slog.Logger {
 func (m *member) process(port int, b *wire.Batch) error {
 	m.stats.in(b)
 	if m.policy.retries == 0 {
-		err := m.call(callName(m), func(ctx context.Context, out *Output) error { return m.feed(ctx, port, b, out) })
+		err := m.attempt(callName(m), b, func(ctx context.Context, out *Output) error { return m.feed(ctx, port, b, out) })
 		if err != nil {
+			return err
+		}
+		if err := m.commit(); err != nil {
 			return err
 		}
 		return m.settleFailures()
@@ -220,14 +225,15 @@ func (m *member) feed(ctx context.Context, port int, b *wire.Batch, out *Output)
 // call runs one call of the component, repeats it while it asks for that, and
 // then hands its output on.
 func (m *member) call(name string, f func(context.Context, *Output) error) error {
-	if err := m.attempt(name, f); err != nil {
+	if err := m.attempt(name, nil, f); err != nil {
 		return err
 	}
 	return m.commit()
 }
 
-// attempt is call without handing the output on.
-func (m *member) attempt(name string, f func(context.Context, *Output) error) error {
+// attempt is call without handing the output on. b is the batch that the call is
+// about, if any: what it failed of it is forgotten when the call is repeated.
+func (m *member) attempt(name string, b *wire.Batch, f func(context.Context, *Output) error) error {
 	var waited time.Duration
 	for try := 0; ; try++ {
 		err := m.once(f)
@@ -235,7 +241,7 @@ func (m *member) attempt(name string, f func(context.Context, *Output) error) er
 			return nil
 		}
 		m.col.drop()
-		m.failures.undo(nil)
+		m.failures.undo(b)
 		if m.task.ctx.Err() != nil {
 			return context.Cause(m.task.ctx)
 		}
@@ -335,7 +341,9 @@ type outlet struct {
 
 // add hands a batch on, which it consumes.
 func (o *outlet) add(b *wire.Batch) error {
-	o.member.stats.out(b)
+	if o != o.member.errors {
+		o.member.stats.out(b)
+	}
 	if o.exclusive {
 		defer b.Release()
 		return o.next.process(o.nextPort, b)

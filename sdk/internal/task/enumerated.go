@@ -71,7 +71,7 @@ func (e *enumerator) restore(state []byte) error {
 		e.cursor = []byte(*s.Cursor)
 	}
 	for _, u := range s.Unassigned {
-		e.unassigned = append(e.unassigned, &pending{Split: Split{ID: u.ID, Data: u.Split, After: u.After}, ordinal: u.Ordinal})
+		e.wait(&pending{Split: Split{ID: u.ID, Data: u.Split, After: u.After}, ordinal: u.Ordinal})
 	}
 	for _, id := range s.Assigned {
 		e.assigned[id] = true

@@ -28,6 +28,7 @@ type enumerator struct {
 	next   uint64 // place of the next split in the order of enumeration
 
 	unassigned []*pending
+	waiting    map[string]bool // their ids
 	assigned   map[string]bool // given to a reader and not known to have ended
 	// ended are the splits that have ended. A source with a cursor does not list
 	// them again, so they are forgotten.
@@ -64,6 +65,7 @@ func newEnumerator(t *task, entries []*pluginv1.Entry) (*enumerator, error) {
 		task:     t,
 		member:   t.members[0],
 		more:     true,
+		waiting:  map[string]bool{},
 		assigned: map[string]bool{},
 		ended:    map[string]bool{},
 		readers:  make([]readerState, t.open.GetParallelism()),
@@ -91,7 +93,11 @@ func newEnumerator(t *task, entries []*pluginv1.Entry) (*enumerator, error) {
 
 func (e *enumerator) run() error {
 	t := e.task
-	interval := orDefault(e.member.source.SplitInterval(), defaultSplitInterval)
+	var interval time.Duration
+	if err := guard(func() error { interval = e.member.source.SplitInterval(); return nil }); err != nil {
+		return e.member.fault("SplitInterval", err)
+	}
+	interval = orDefault(interval, defaultSplitInterval)
 	again := time.NewTimer(0)
 	defer again.Stop()
 	for {
@@ -157,12 +163,8 @@ func (e *enumerator) add(l listing) error {
 		return nil
 	}
 	inListing := make(map[string]bool, len(l.splits))
-	unassigned := make(map[string]bool, len(e.unassigned))
-	for _, p := range e.unassigned {
-		unassigned[p.ID] = true
-	}
 	for _, s := range l.splits {
-		known := e.assigned[s.ID] || e.ended[s.ID] || unassigned[s.ID]
+		known := e.assigned[s.ID] || e.ended[s.ID] || e.waiting[s.ID]
 		switch {
 		case s.ID == "":
 			return &FatalError{fmt.Errorf("a split without an id")}
@@ -174,7 +176,7 @@ func (e *enumerator) add(l listing) error {
 			continue
 		}
 		e.task.change()
-		e.unassigned = append(e.unassigned, &pending{Split: s, ordinal: e.next})
+		e.wait(&pending{Split: s, ordinal: e.next})
 		e.next++
 	}
 	if l.cursor != nil {
@@ -186,6 +188,11 @@ func (e *enumerator) add(l listing) error {
 	}
 	e.listed, e.more = true, l.more
 	return nil
+}
+
+func (e *enumerator) wait(p *pending) {
+	e.unassigned = append(e.unassigned, p)
+	e.waiting[p.ID] = true
 }
 
 // request hears what a reader wants and what has ended there.
@@ -220,40 +227,47 @@ func (e *enumerator) assign() error {
 	if e.task.halted || !e.listed || slices.ContainsFunc(e.readers, func(r readerState) bool { return !r.asked }) {
 		return nil
 	}
-	given := make([][]*pluginv1.Split, len(e.readers))
-	rest := e.unassigned[:0:0]
-	for i, p := range e.unassigned {
-		if !e.due(p) {
-			rest = append(rest, p)
-			continue
-		}
-		to := e.roomiest()
-		if to < 0 {
-			rest = append(rest, e.unassigned[i:]...)
-			break
-		}
-		e.readers[to].held++
-		e.assigned[p.ID] = true
-		given[to] = append(given[to], &pluginv1.Split{Id: p.ID, Data: p.Data, Ordinal: p.ordinal})
-	}
-	e.unassigned = rest
-	for i, splits := range given {
-		if len(splits) == 0 {
-			continue
-		}
-		e.task.change()
-		f := &pluginv1.Frame{Target: uint32(i + 1), Kind: &pluginv1.Frame_Assign{Assign: &pluginv1.Assign{Splits: splits}}}
-		if err := e.task.send(f); err != nil {
-			return err
-		}
-	}
-	if e.more {
-		return nil
+	if err := e.give(); err != nil || e.more {
+		return err
 	}
 	if len(e.unassigned) > 0 {
 		return e.checkStuck()
 	}
 	return e.noMore()
+}
+
+// give sends each reader what it gets now.
+func (e *enumerator) give() error {
+	var given map[int][]*pluginv1.Split
+	rest := e.unassigned[:0]
+	for i, p := range e.unassigned {
+		to := e.roomiest()
+		if to < 0 {
+			rest = append(rest, e.unassigned[i:]...)
+			break
+		}
+		if !e.due(p) {
+			rest = append(rest, p)
+			continue
+		}
+		e.readers[to].held++
+		e.assigned[p.ID] = true
+		delete(e.waiting, p.ID)
+		if given == nil {
+			given = map[int][]*pluginv1.Split{}
+		}
+		given[to] = append(given[to], &pluginv1.Split{Id: p.ID, Data: p.Data, Ordinal: p.ordinal})
+	}
+	clear(e.unassigned[len(rest):])
+	e.unassigned = rest
+	for _, i := range slices.Sorted(maps.Keys(given)) {
+		e.task.change()
+		f := &pluginv1.Frame{Target: uint32(i + 1), Kind: &pluginv1.Frame_Assign{Assign: &pluginv1.Assign{Splits: given[i]}}}
+		if err := e.task.send(f); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // due says that everything a split waits for has ended.
@@ -262,7 +276,7 @@ func (e *enumerator) due(p *pending) bool {
 		switch {
 		case e.cursor == nil && !e.ended[id]:
 			return false
-		case e.cursor != nil && (e.assigned[id] || slices.ContainsFunc(e.unassigned, func(q *pending) bool { return q.ID == id })):
+		case e.cursor != nil && (e.assigned[id] || e.waiting[id]):
 			// What a source with a cursor has listed earlier and nobody holds has
 			// ended.
 			return false

@@ -169,7 +169,7 @@ func (p *policy) wait(try int, err error) time.Duration {
 func (m *member) processOne(port int, one *wire.Batch) error {
 	var waited time.Duration
 	for try := 0; ; try++ {
-		err := m.attempt(callName(m), func(ctx context.Context, out *Output) error { return m.feed(ctx, port, one, out) })
+		err := m.attempt(callName(m), one, func(ctx context.Context, out *Output) error { return m.feed(ctx, port, one, out) })
 		if err != nil {
 			return err
 		}
@@ -183,16 +183,62 @@ func (m *member) processOne(port int, one *wire.Batch) error {
 		d := m.policy.wait(try, failed)
 		m.col.drop()
 		if try >= m.policy.retries || waited+d > m.policy.bound || isFatal(failed) {
-			return m.settleFailures()
+			m.givenUp = one
+			err := m.settleFailures()
+			m.givenUp = nil
+			return err
 		}
 		m.failures.undo(one)
-		m.stats.retries.Add(1)
-		m.log().Warn("a record is tried again", "error", failed, "after", d, "try", try+1)
-		if err := wait(m.task.ctx, d); err != nil {
+		if err := m.pause(d, try, failed); err != nil {
 			return err
 		}
 		waited += d
 	}
+}
+
+// pause waits before a record's next try.
+func (m *member) pause(d time.Duration, try int, failed error) error {
+	m.stats.retries.Add(1)
+	m.log().Warn("a record is tried again", "error", failed, "after", d, "try", try+1)
+	return wait(m.task.ctx, d)
+}
+
+// retryLate writes a record again that a sink failed after the call that brought
+// it, and flushes each time to learn what became of it. It returns the error that
+// is left, if any.
+func (m *member) retryLate(records *wire.Batch, i int, failed error) (left, err error) {
+	m.single.AppendRange(records, i, i+1)
+	one := m.single.Freeze()
+	defer one.Release()
+	var waited time.Duration
+	for try := 0; try < m.policy.retries && !isFatal(failed); try++ {
+		d := m.policy.wait(try, failed)
+		if waited += d; waited > m.policy.bound {
+			break
+		}
+		if err := m.pause(d, try, failed); err != nil {
+			return nil, err
+		}
+		if err := m.attempt("Write", one, func(ctx context.Context, out *Output) error { return m.sink.Write(ctx, 0, one, out) }); err != nil {
+			return nil, err
+		}
+		if err := m.attempt("Flush", nil, func(ctx context.Context, _ *Output) error { return m.sink.Flush(ctx) }); err != nil {
+			return nil, err
+		}
+		again := m.failures.of(one)
+		if again == nil {
+			return nil, nil
+		}
+		failed = again
+		m.failures.undo(one)
+	}
+	return failed, nil
+}
+
+// late says that a record failed after its call and can be tried again: a sink's
+// that has one input, for the port is not known any more.
+func (m *member) late(item failedItem) bool {
+	return m.policy.retries > 0 && m.sink != nil && len(m.spec.GetInputs()) <= 1 && item.from != nil && item.from != m.givenUp
 }
 
 // settleFailures treats the records that failed by the node's policy.
@@ -211,21 +257,31 @@ func (m *member) settleFailures() error {
 }
 
 func (m *member) settle(f failedBatch) error {
-	now := time.Now()
 	out := &m.failOut
 	for i, item := range f.items {
 		if item.undone {
 			continue
 		}
+		if m.late(item) {
+			left, err := m.retryLate(f.records, i, item.err)
+			if err != nil {
+				return err
+			}
+			if left == nil {
+				continue
+			}
+			item.err = left
+		}
 		split, ordinal := f.records.Origin(i)
 		if m.policy.action == pluginv1.FailurePolicy_ACTION_FAIL || isFatal(item.err) {
 			return m.fault("a record", fmt.Errorf("%s%w", whence(split, ordinal), item.err))
 		}
+		now := time.Now()
 		m.stats.samples.add(now, f.records, i, item.err)
 		if m.policy.limit.over(now) {
 			return m.fault("a record", fmt.Errorf("%smore than %d failed records within %v, the last: %w", whence(split, ordinal), m.policy.limit.limit, m.policy.limit.span, item.err))
 		}
-		if m.policy.action == pluginv1.FailurePolicy_ACTION_SKIP || m.errors == nil {
+		if m.policy.action == pluginv1.FailurePolicy_ACTION_SKIP {
 			m.stats.skipped.Add(1)
 			continue
 		}

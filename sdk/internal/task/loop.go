@@ -40,17 +40,20 @@ func (t *task) work() error {
 	}
 }
 
-// turn waits for one thing to happen and treats it. What the host sends comes
-// before what readers have read, so that a barrier does not wait in line.
+// turn waits for one thing to happen and treats it. To a source, what the host
+// sends comes before what readers have read, so that a barrier does not wait in
+// line.
 func (t *task) turn(due <-chan time.Time) error {
-	select {
-	case f := <-t.in:
-		return t.receive(f)
-	default:
-	}
 	var read <-chan *handover
-	if t.reading != nil && !t.halted {
-		read = t.reading.handovers
+	if t.reading != nil {
+		select {
+		case f := <-t.in:
+			return t.receive(f)
+		default:
+		}
+		if !t.halted {
+			read = t.reading.handovers
+		}
 	}
 	select {
 	case f := <-t.in:
@@ -67,8 +70,7 @@ func (t *task) turn(due <-chan time.Time) error {
 		t.outcomes()
 		return nil
 	case <-due:
-		t.askDue()
-		return nil
+		return t.askDue()
 	case <-t.ctx.Done():
 		return context.Cause(t.ctx)
 	}
@@ -168,15 +170,23 @@ func (t *task) settleLate() error {
 }
 
 // askDue tells the host of output that waits to be rolled.
-func (t *task) askDue() {
+func (t *task) askDue() error {
 	if t.changed || t.halted {
-		return
+		return nil
 	}
 	for _, m := range t.members {
-		if m.sink != nil && m.sink.Due() {
+		if m.sink == nil {
+			continue
+		}
+		due := false
+		if err := guard(func() error { due = m.sink.Due(); return nil }); err != nil {
+			return m.fault("Due", err)
+		}
+		if due {
 			t.change()
 		}
 	}
+	return nil
 }
 
 // outcomes treats what became of checkpoints.
@@ -192,9 +202,14 @@ func (t *task) outcomes() {
 // came of it. It never goes back.
 func (m *member) onWatermark(w int64) error {
 	if m.hasWatermark && w <= m.watermark {
-		return nil
+		if !m.idle {
+			return nil
+		}
+		// Those behind wait for a word that this member counts again.
+		m.idle = false
+		return m.passWatermark()
 	}
-	m.watermark, m.hasWatermark = w, true
+	m.watermark, m.hasWatermark, m.idle = w, true, false
 	m.stats.watermark.Store(w)
 	m.stats.hasWatermark.Store(true)
 	if m.operator != nil {
@@ -206,6 +221,11 @@ func (m *member) onWatermark(w int64) error {
 	if err := m.settleFailures(); err != nil {
 		return err
 	}
+	return m.passWatermark()
+}
+
+func (m *member) passWatermark() error {
+	w := m.watermark
 	return m.passOn(
 		func(next *member) error { return next.onWatermark(w) },
 		func(f *pluginv1.Frame) { f.Kind = &pluginv1.Frame_Watermark{Watermark: &pluginv1.Watermark{Time: w}} },
@@ -214,6 +234,7 @@ func (m *member) onWatermark(w int64) error {
 
 // onIdle passes on that there is no watermark to wait for.
 func (m *member) onIdle() error {
+	m.idle = true
 	return m.passOn(
 		func(next *member) error { return next.onIdle() },
 		func(f *pluginv1.Frame) { f.Kind = &pluginv1.Frame_Idle{Idle: &pluginv1.Idle{}} },

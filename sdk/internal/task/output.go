@@ -23,48 +23,48 @@ type Output struct {
 // to AvailableBuffer. A nil key or value is null; t may be [wire.NoTime]. ordinal
 // is the record's place in its split; it means something inside Read only.
 func (o *Output) Append(key, value []byte, t int64, headers wire.Headers, ordinal int64) {
-	l, size := o.l, len(key)+len(value)+len(headers)
-	if !o.c.room(l, size) {
-		if size > o.c.maxRecord {
-			o.c.tooLarge(key, value, t, headers, o.c.split, ordinal)
-		}
-		return
+	c, l, size := o.c, o.l, len(key)+len(value)+len(headers)
+	switch c.room(l, size) {
+	case taken:
+		l.builder.Append(key, value, t, headers, c.split, ordinal)
+		c.added(l, size)
+	case tooLarge:
+		c.failLarge(key, value, t, headers, c.split, ordinal)
 	}
-	l.builder.Append(key, value, t, headers, o.c.split, ordinal)
-	o.c.added(l, size)
 }
 
 // Emit adds a record with the key, time, headers and origin of record i of from
 // and a value of its own.
 func (o *Output) Emit(from *wire.Batch, i int, value []byte) {
-	l, size := o.l, len(value)+len(from.Key(i))+len(from.Headers(i))
-	if !o.c.room(l, size) {
-		if size > o.c.maxRecord {
-			split, ordinal := from.Origin(i)
-			o.c.tooLarge(from.Key(i), value, from.Time(i), from.Headers(i), split, ordinal)
-		}
-		return
+	c, l, size := o.c, o.l, len(value)+len(from.Key(i))+len(from.Headers(i))
+	switch c.room(l, size) {
+	case taken:
+		l.builder.AppendFrom(from, i, value)
+		c.added(l, size)
+	case tooLarge:
+		split, ordinal := from.Origin(i)
+		c.failLarge(from.Key(i), value, from.Time(i), from.Headers(i), split, ordinal)
 	}
-	l.builder.AppendFrom(from, i, value)
-	o.c.added(l, size)
 }
 
 // EmitRow adds a record of its own that stems from record i of from, whose origin
 // it keeps.
 func (o *Output) EmitRow(from *wire.Batch, i int, key, value []byte, t int64, headers wire.Headers) {
-	l, size := o.l, len(key)+len(value)+len(headers)
+	c, l, size := o.c, o.l, len(key)+len(value)+len(headers)
+	verdict := c.room(l, size)
+	if verdict == ignored {
+		return
+	}
 	split, ordinal := "", int64(0)
-	if o.c.origin {
+	if c.origin || verdict == tooLarge {
 		split, ordinal = from.Origin(i)
 	}
-	if !o.c.room(l, size) {
-		if size > o.c.maxRecord {
-			o.c.tooLarge(key, value, t, headers, split, ordinal)
-		}
+	if verdict == tooLarge {
+		c.failLarge(key, value, t, headers, split, ordinal)
 		return
 	}
 	l.builder.Append(key, value, t, headers, split, ordinal)
-	o.c.added(l, size)
+	c.added(l, size)
 }
 
 // Forward adds record i of from unchanged.
@@ -72,40 +72,33 @@ func (o *Output) Forward(from *wire.Batch, i int) { o.Emit(from, i, from.Value(i
 
 // ForwardAll passes a batch on as it is, uncopied.
 func (o *Output) ForwardAll(b *wire.Batch) {
-	if !o.c.room(o.l, 0) {
-		if o.c.err == nil {
-			o.l.dropped += uint64(b.Len())
-			o.l.dropped-- // room has counted one
-		}
-		return
+	c, l := o.c, o.l
+	if c.roomFor(l, b.Len()) {
+		l.freeze(c)
+		b.Hold()
+		l.stage(c, b)
+		c.overflow()
 	}
-	o.l.freeze(o.c)
-	b.Hold()
-	o.l.stage(o.c, b)
-	o.c.overflow()
 }
 
 // ForwardSelected adds the records of from with these indices, in this order.
 func (o *Output) ForwardSelected(from *wire.Batch, indices []uint32) {
-	if len(indices) == 0 {
-		return
+	c, l := o.c, o.l
+	if len(indices) > 0 && c.roomFor(l, len(indices)) {
+		l.builder.AppendSelected(from, indices)
+		l.bytes = l.builder.Size()
+		c.added(l, 0)
 	}
-	if !o.c.room(o.l, 0) {
-		if o.c.err == nil {
-			o.l.dropped += uint64(len(indices)) - 1
-		}
-		return
-	}
-	o.l.builder.AppendSelected(from, indices)
-	o.l.bytes = o.l.builder.Size()
-	o.c.added(o.l, 0)
 }
 
 // AvailableBuffer returns an empty slice at the tail of the value column: a value
 // that is appended to it and given to the next Append or Emit is not copied.
 func (o *Output) AvailableBuffer() []byte {
 	if o.l.builder == nil {
-		return o.l.scratch[:0]
+		if o.l.scratch == nil {
+			o.l.scratch = make([]byte, 0, 4096)
+		}
+		return o.l.scratch
 	}
 	return o.l.builder.AvailableBuffer()
 }
@@ -230,22 +223,42 @@ func (c *collector) output() *Output {
 	return nil
 }
 
-// room says whether a record of that size can be appended, and makes the open
-// batch ready for it.
-func (c *collector) room(l *lane, size int) bool {
+// verdict is what becomes of a record.
+type verdict int
+
+const (
+	ignored  verdict = iota // after an error, or to an output that leads nowhere
+	taken                   // the open batch is ready for it
+	tooLarge                // it is a failed record of the component
+)
+
+// room says what becomes of a record of that size.
+func (c *collector) room(l *lane, size int) verdict {
 	switch {
 	case c.err != nil:
-		return false
-	case size > c.maxRecord:
-		return false
+		return ignored
 	case l.builder == nil:
 		l.dropped++
-		return false
+		return ignored
+	case size > c.maxRecord:
+		return tooLarge
 	}
 	// A record that fills a batch of its own does not share one. What is complete
 	// is not handed on here: the record's value may lie in its buffer.
 	if l.bytes > 0 && l.bytes+size > c.limit+c.limit/8 {
 		l.freeze(c)
+	}
+	return taken
+}
+
+// roomFor says whether n records that came in a batch are taken.
+func (c *collector) roomFor(l *lane, n int) bool {
+	switch {
+	case c.err != nil:
+		return false
+	case l.builder == nil:
+		l.dropped += uint64(n)
+		return false
 	}
 	return true
 }
@@ -274,7 +287,7 @@ func (c *collector) stick(err error) {
 	}
 }
 
-func (c *collector) tooLarge(key, value []byte, t int64, headers wire.Headers, split string, ordinal int64) {
+func (c *collector) failLarge(key, value []byte, t int64, headers wire.Headers, split string, ordinal int64) {
 	size := len(key) + len(value) + len(headers)
 	c.failures.addRow(key, value, t, headers, split, ordinal, size,
 		fmt.Errorf("a record of %d bytes: max_record is %d", size, c.maxRecord))

@@ -145,6 +145,9 @@ func (m *member) connect() error {
 			m.errors = o
 		}
 	}
+	if m.errors == nil && m.policy.action == pluginv1.FailurePolicy_ACTION_DEAD_LETTER {
+		return errors.New("failed records are to be dead-lettered, but the errors output leads nowhere")
+	}
 	m.col = newCollector(m, "")
 	m.col.spill = m.spill
 	return nil

@@ -97,6 +97,12 @@ func (t *task) buildReport() *pluginv1.Report {
 		if m.env != nil {
 			c.Metrics = m.env.Metrics.report()
 		}
+		if n := s.unconnected.Load(); n > 0 {
+			c.Metrics = append(c.Metrics, &pluginv1.Metric{
+				Name: "unconnected_records", Help: "Records sent to an output that leads nowhere.", Unit: "records",
+				Value: &pluginv1.Metric_Counter{Counter: float64(n)},
+			})
+		}
 		r.Components = append(r.Components, c)
 	}
 	if t.opened.Load() && !t.enumerates() && t.members[0].source != nil {

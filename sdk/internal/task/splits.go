@@ -68,7 +68,10 @@ func (t *task) startReading() error {
 	m := t.members[0]
 	r := &reading{task: t, member: m, handovers: make(chan *handover, 1)}
 	r.observed.ready = make(chan struct{}, 1)
-	if r.bound = m.source.ConcurrentSplits(); r.bound <= 0 {
+	if err := guard(func() error { r.bound = m.source.ConcurrentSplits(); return nil }); err != nil {
+		return m.fault("ConcurrentSplits", err)
+	}
+	if r.bound <= 0 {
 		r.bound = anyNumber
 	}
 	r.ctx, r.cancel = context.WithCancel(t.ctx)
@@ -111,8 +114,8 @@ func (r *reading) hold(s *split) error {
 
 // assign takes splits that the enumerator gave.
 func (r *reading) assign(splits []*pluginv1.Split) error {
-	if r.noMore {
-		return protocolErrorf("Assign after NoMoreSplits")
+	if r.noMore || r.task.ended {
+		return protocolErrorf("Assign after NoMoreSplits or the end of input")
 	}
 	r.task.change()
 	for _, s := range splits {

@@ -169,10 +169,10 @@ func (t *task) run() {
 	t.sender.close()
 	t.group.Wait()
 	t.drainInput()
+	t.report(true)
 	for _, m := range t.members {
 		m.close()
 	}
-	t.report(true)
 }
 
 func (t *task) awaitRestored() ([]*pluginv1.Entry, error) {
