@@ -47,9 +47,9 @@ type (
 	// outcome: what stays is collected by a later epoch.
 	DiscardState struct{ Ack Ack }
 
-	// DiscardPart deletes the object that held a large ack: the manifest has taken
-	// its place. It needs no outcome.
-	DiscardPart struct{ Part Object }
+	// DiscardObject deletes an object that nothing will name, or nothing any more. It
+	// needs no outcome.
+	DiscardObject struct{ Object Object }
 
 	// SaveCommitted calls Ledger.SaveCommitted. Outcome: CommittedSaved.
 	SaveCommitted struct{ Through uint64 }
@@ -58,7 +58,8 @@ type (
 	// that transactional ids may be used again.
 	AnnounceCommitted struct{ Through uint64 }
 
-	// Retain calls Ledger.Retain. Outcome: Retained.
+	// Retain calls Ledger.Retain. Outcome: Retained. A failure is repeated after
+	// the next checkpoint.
 	Retain struct{}
 
 	// StoreSavepoint calls Ledger.StoreSavepoint. Outcome: SavepointStored.
@@ -67,7 +68,9 @@ type (
 		N    uint64
 	}
 
-	// SavepointDone answers a WantSavepoint, or a WantHalt with a name.
+	// SavepointDone answers a WantSavepoint, or a WantHalt with a name, exactly
+	// once, also where the coordinator ends before. A savepoint whose record was
+	// written by then is completed by the next epoch.
 	SavepointDone struct {
 		Name string
 		N    uint64 // 0 where there is none
@@ -91,6 +94,10 @@ type (
 
 	// Fail says that the pipeline has failed. The coordinator has ended.
 	Fail struct{ Err error }
+
+	// StepDown says that another leader or epoch is in charge, which knows how the
+	// pipeline fares. The coordinator has ended.
+	StepDown struct{ Err error }
 )
 
 func (OpenPending) action()       {}
@@ -102,7 +109,7 @@ func (ClosePending) action()      {}
 func (AnnounceCompleted) action() {}
 func (AnnounceAborted) action()   {}
 func (DiscardState) action()      {}
-func (DiscardPart) action()       {}
+func (DiscardObject) action()     {}
 func (SaveCommitted) action()     {}
 func (AnnounceCommitted) action() {}
 func (Retain) action()            {}
@@ -111,6 +118,7 @@ func (SavepointDone) action()     {}
 func (MarkFinished) action()      {}
 func (Stop) action()              {}
 func (Fail) action()              {}
+func (StepDown) action()          {}
 
 // Status is what a person wants to know about the coordinator.
 type Status struct {

@@ -8,8 +8,13 @@ import (
 	"github.com/weirstream/weir/coordination"
 )
 
-// ErrLate: the checkpoint is decided, an ack to it no longer counts.
-var ErrLate = errors.New("checkpoint is decided already")
+// Errors of a ledger beside ErrFenced.
+var (
+	// ErrLate: the checkpoint is decided, an ack to it no longer counts.
+	ErrLate = errors.New("checkpoint is decided already")
+	// ErrSavepointExists: another checkpoint is kept under this name.
+	ErrSavepointExists = errors.New("a savepoint of this name exists")
+)
 
 // Leadership fences what a leader writes. A *coordination.Leadership is one.
 type Leadership interface {
