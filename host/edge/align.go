@@ -11,7 +11,7 @@ type alignment struct {
 	halted  bool   // and it was a halt barrier
 	barrier Barrier
 	held    int // channels that have delivered it
-	ended int // those of them that said that input ends
+	ended   int // those of them that said that input ends
 	begun   time.Time
 }
 

@@ -135,6 +135,13 @@ func (c *Channel) Empty() bool {
 	return c.queue.len() == 0
 }
 
+// Blocked is the time for which Push has waited for room.
+func (c *Channel) Blocked() time.Duration {
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	return c.blocked.read()
+}
+
 // Close says that the sender is gone. A Push that waits returns [ErrClosed], and
 // so does the receiver's Next, naming the channel: without this channel no
 // barrier will ever be complete. It may be called again.

@@ -3,6 +3,9 @@ package edge
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
@@ -48,10 +51,57 @@ var ErrNullKey = errors.New("edge: a record without a key on an edge that partit
 
 // Router distributes what one task's plugin emits over the channels of its
 // outputs. It belongs to one goroutine, save Stats.
-type Router struct{}
+type Router struct {
+	opts    RouterOptions
+	edges   []*route
+	outputs map[port][]*route
+	splits  *route
+	dropped atomic.Uint64
+}
+
+type port struct{ component, output uint32 }
+
+// route is an edge with what the router keeps for it.
+type route struct {
+	Edge
+	turn  int    // of rebalance: the next receiver
+	keyed *keyed // of a keyed edge
+
+	records, batches, bytes, nullKeys atomic.Uint64
+}
 
 // NewRouter returns a router over edges whose channels are open.
-func NewRouter(opts RouterOptions) (*Router, error) { return nil, nil }
+func NewRouter(opts RouterOptions) (*Router, error) {
+	r := &Router{opts: opts, outputs: make(map[port][]*route)}
+	for _, e := range opts.Edges {
+		if len(e.Channels) == 0 {
+			return nil, fmt.Errorf("edge %s: no channels", e.ID)
+		}
+		rt := &route{Edge: e, turn: opts.Task % len(e.Channels)}
+		switch {
+		case e.Splits:
+			if r.splits != nil {
+				return nil, fmt.Errorf("edge %s: a second edge of splits beside %s", e.ID, r.splits.ID)
+			}
+			r.splits = rt
+		case e.Partition == pluginv1.Partition_PARTITION_FORWARD && len(e.Channels) != 1:
+			return nil, fmt.Errorf("edge %s: forward to %d channels", e.ID, len(e.Channels))
+		case e.Partition == pluginv1.Partition_PARTITION_KEY:
+			if len(e.Channels) > opts.MaxParallelism {
+				return nil, fmt.Errorf("edge %s: %d tasks for %d key groups", e.ID, len(e.Channels), opts.MaxParallelism)
+			}
+			rt.keyed = newKeyed(&r.opts, rt)
+		case e.Partition == pluginv1.Partition_PARTITION_UNSPECIFIED:
+			return nil, fmt.Errorf("edge %s: no partition", e.ID)
+		}
+		r.edges = append(r.edges, rt)
+		if !e.Splits {
+			at := port{e.Component, e.Output}
+			r.outputs[at] = append(r.outputs[at], rt)
+		}
+	}
+	return r, nil
+}
 
 // Route passes a frame on; h is its header. It takes the frame over, also when
 // it fails. It waits while a channel that it needs is full.
@@ -61,45 +111,170 @@ func NewRouter(opts RouterOptions) (*Router, error) { return nil, nil }
 // Assign and NoMoreSplits go to the reader that is their target. All keep their
 // order on each channel. What goes to an output without edges is counted and
 // dropped. Other kinds are for the caller to handle, and an error here.
-func (r *Router) Route(ctx context.Context, f wire.Frame, h wire.Header) error { return nil }
+func (r *Router) Route(ctx context.Context, f wire.Frame, h wire.Header) error {
+	switch h.Kind {
+	case wire.KindBatch:
+		return r.routeBatch(ctx, f, h)
+	case wire.KindAssign, wire.KindNoMoreSplits:
+		if r.splits == nil {
+			f.Free()
+			return fmt.Errorf("%w: splits from a task that has no readers", ErrProtocol)
+		}
+		c, err := r.splits.target(h)
+		if err != nil {
+			f.Free()
+			return err
+		}
+		return c.Push(ctx, FrameItem(f, h))
+	}
+	defer f.Free()
+	switch h.Kind {
+	case wire.KindWatermark:
+		m, err := f.Message()
+		if err != nil {
+			return err
+		}
+		return r.tell(ctx, r.outputs[port{h.Component, h.Port}], WatermarkItem(m.GetWatermark().GetTime()))
+	case wire.KindIdle:
+		return r.tell(ctx, r.outputs[port{h.Component, h.Port}], IdleItem())
+	case wire.KindBarrier:
+		b, err := ReadBarrier(&f)
+		if err != nil {
+			return err
+		}
+		return r.tell(ctx, r.edges, BarrierItem(b))
+	}
+	return fmt.Errorf("%w: a frame of kind %d cannot be routed", ErrProtocol, h.Kind)
+}
+
+// tell sends a signal behind everything that was gathered, to all channels of
+// the routes. No batch comes between: once one receiver has a barrier, nothing
+// can keep the others from getting it.
+func (r *Router) tell(ctx context.Context, routes []*route, it Item) error {
+	for _, rt := range routes {
+		if err := rt.keyed.flush(ctx); err != nil {
+			return err
+		}
+	}
+	for _, rt := range routes {
+		for _, c := range rt.Channels {
+			if err := c.Push(ctx, it); err != nil {
+				return rt.wrap(err)
+			}
+		}
+	}
+	return nil
+}
+
+func (r *Router) routeBatch(ctx context.Context, f wire.Frame, h wire.Header) error {
+	routes := r.outputs[port{h.Component, h.Port}]
+	if len(routes) == 0 {
+		f.Free()
+		r.dropped.Add(uint64(h.Records))
+		return nil
+	}
+	last := len(routes) - 1
+	for _, rt := range routes[:last] {
+		if err := rt.send(ctx, f.Clone(), h); err != nil {
+			f.Free()
+			return err
+		}
+	}
+	return routes[last].send(ctx, f, h)
+}
 
 // Emit routes a batch that the host makes: a dead letter, say. The caller still
 // releases it.
-func (r *Router) Emit(ctx context.Context, component, output uint32, b *wire.Batch) error { return nil }
+func (r *Router) Emit(ctx context.Context, component, output uint32, b *wire.Batch) error {
+	f := wire.Encode(component, output, 0, b)
+	h, err := f.Header()
+	if err != nil {
+		f.Free()
+		return err
+	}
+	return r.routeBatch(ctx, f, h)
+}
 
 // Gathers reports whether an edge gathers records, so that Settle must be called.
-func (r *Router) Gathers() bool { return false }
+func (r *Router) Gathers() bool {
+	return slices.ContainsFunc(r.edges, func(rt *route) bool { return rt.keyed != nil })
+}
 
 // Settle is called when the plugin has nothing more to route at the moment. What
 // was gathered for a receiver to which nothing is on its way leaves at once; the
 // rest may wait for company. It returns how long until Settle must be called
 // again even if nothing comes; 0 means that nothing waits.
-func (r *Router) Settle(ctx context.Context) (time.Duration, error) { return 0, nil }
+func (r *Router) Settle(ctx context.Context) (time.Duration, error) {
+	var wait time.Duration
+	for _, rt := range r.edges {
+		w, err := rt.keyed.settle(ctx)
+		if err != nil {
+			return 0, err
+		}
+		if w > 0 && (wait == 0 || w < wait) {
+			wait = w
+		}
+	}
+	return wait, nil
+}
 
 // Flush sends everything that was gathered.
-func (r *Router) Flush(ctx context.Context) error { return nil }
+func (r *Router) Flush(ctx context.Context) error {
+	for _, rt := range r.edges {
+		if err := rt.keyed.flush(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Close drops what was gathered. The channels are left alone.
-func (r *Router) Close() {}
-
-// EdgeStats is what an edge has carried.
-type EdgeStats struct {
-	ID string
-	// Records and Batches count what was routed; Bytes are encoded bytes. A record
-	// that is broadcast counts once.
-	Records, Batches, Bytes uint64
-	// NullKeys are records that did not go on for want of a key.
-	NullKeys uint64
+func (r *Router) Close() {
+	for _, rt := range r.edges {
+		rt.keyed.discard()
+	}
 }
 
-// RouterStats is what a router has carried.
-type RouterStats struct {
-	Edges []EdgeStats
-	// Dropped are records for outputs without an edge.
-	Dropped uint64
-	// Blocked is the time for which Route, Settle and Flush waited for room.
-	Blocked time.Duration
+// send puts a batch into the channels that the edge's partition names.
+func (rt *route) send(ctx context.Context, f wire.Frame, h wire.Header) error {
+	rt.batches.Add(1)
+	rt.records.Add(uint64(h.Records))
+	rt.bytes.Add(uint64(h.BodyLen()))
+	to := rt.Channels[0]
+	switch {
+	case h.Target > 0:
+		var err error
+		if to, err = rt.target(h); err != nil {
+			f.Free()
+			return err
+		}
+	case rt.keyed != nil:
+		return rt.keyed.add(ctx, f, h)
+	case rt.Partition == pluginv1.Partition_PARTITION_REBALANCE:
+		to = rt.Channels[rt.turn]
+		rt.turn = (rt.turn + 1) % len(rt.Channels)
+	case rt.Partition == pluginv1.Partition_PARTITION_BROADCAST:
+		for _, c := range rt.Channels[1:] {
+			if err := c.Push(ctx, FrameItem(f.Clone(), h)); err != nil {
+				f.Free()
+				return rt.wrap(err)
+			}
+		}
+	}
+	return rt.wrap(to.Push(ctx, FrameItem(f, h)))
 }
 
-// Stats may be called at any time by anyone.
-func (r *Router) Stats() RouterStats { return RouterStats{} }
+// target is the channel that the sender named.
+func (rt *route) target(h wire.Header) (*Channel, error) {
+	if h.Target == 0 || int(h.Target) > len(rt.Channels) {
+		return nil, fmt.Errorf("%w: %s: target %d of %d tasks", ErrProtocol, rt.ID, h.Target, len(rt.Channels))
+	}
+	return rt.Channels[h.Target-1], nil
+}
+
+func (rt *route) wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("edge %s: %w", rt.ID, err)
+}

@@ -47,3 +47,37 @@ func (in *Input) Awaited() (checkpoint uint64, channels []ID) {
 	}
 	return in.cut.barrier.Checkpoint, channels
 }
+
+// EdgeStats is what an edge has carried.
+type EdgeStats struct {
+	ID string
+	// Records and Batches count what was routed; Bytes are encoded bytes. A record
+	// that is broadcast counts once.
+	Records, Batches, Bytes uint64
+	// NullKeys are records that did not go on for want of a key.
+	NullKeys uint64
+}
+
+// RouterStats is what a router has carried.
+type RouterStats struct {
+	Edges []EdgeStats
+	// Dropped are records for outputs without an edge.
+	Dropped uint64
+	// Blocked is the time for which Route, Settle and Flush waited for room.
+	Blocked time.Duration
+}
+
+// Stats may be called at any time by anyone.
+func (r *Router) Stats() RouterStats {
+	s := RouterStats{Dropped: r.dropped.Load()}
+	for _, rt := range r.edges {
+		s.Edges = append(s.Edges, EdgeStats{
+			ID: rt.ID, Records: rt.records.Load(), Batches: rt.batches.Load(),
+			Bytes: rt.bytes.Load(), NullKeys: rt.nullKeys.Load(),
+		})
+		for _, c := range rt.Channels {
+			s.Blocked += c.Blocked()
+		}
+	}
+	return s
+}
