@@ -19,6 +19,8 @@ type Lineage struct {
 	// something outside. An earlier one is dropped once a sweep of all sink nodes
 	// has succeeded at a time when no retained record was of it.
 	Generations []Generation `json:"generations,omitempty"`
+	// From is the savepoint that the uid began with, until it has a checkpoint.
+	From string `json:"from,omitempty"`
 	// Former uids of this name, whose objects in storage may still be there.
 	Former []string `json:"former,omitempty"`
 }
@@ -30,8 +32,9 @@ type Generation struct {
 	// Pool is the number of transactional ids that each sink task may use.
 	Pool int `json:"pool,omitempty"`
 	// Restored is the number of the checkpoint that the epoch began from; 0 for
-	// none.
-	Restored uint64 `json:"restored,omitempty"`
+	// none. Savepoint is its name where it was a savepoint.
+	Restored  uint64 `json:"restored,omitempty"`
+	Savepoint string `json:"savepoint,omitempty"`
 	// AcceptedDuplicates: a person allowed to restore below output that may have
 	// been published.
 	AcceptedDuplicates bool `json:"accepted_duplicates,omitempty"`

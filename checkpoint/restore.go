@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/weirstream/weir/checkpoint/storage"
@@ -12,12 +13,23 @@ type Choice struct {
 	// Record and Manifest are nil for a start from nothing.
 	Record   *Record
 	Manifest *Manifest
+	// FromSavepoint: it is the savepoint that the uid begins with, of another uid.
+	FromSavepoint bool
 	// Passed are newer records that could not be restored, newest first.
 	Passed []Passed
 	// Retract: output that was published after Record is to be withdrawn in Sweep.
 	Retract bool
 	// AcceptedDuplicates: it may come twice, as a person allowed.
 	AcceptedDuplicates bool
+}
+
+// N is the number of the restored checkpoint, as plugins are told it; 0 for a start
+// from nothing.
+func (c Choice) N() uint64 {
+	if c.Record == nil {
+		return 0
+	}
+	return c.Record.N
 }
 
 // Passed is a record that was passed over, and why.
@@ -34,26 +46,99 @@ type RestoreOptions struct {
 	AcceptDuplicates bool
 }
 
-// Choose picks the record to restore: the newest, read and verified with all
-// its objects. Where that one is damaged it falls back to the record before it,
-// but only if nothing of the damaged one can have been published, or Retract or
-// AcceptDuplicates allow it. Otherwise it fails with a *RestoreError that names
-// the checkpoint.
-func Choose(ctx context.Context, st *storage.Storage, h History, o RestoreOptions) (Choice, error) {
-	panic("unwritten")
-}
-
 // RestoreError says which checkpoint cannot be restored, and why no older one may
 // take its place.
 type RestoreError struct {
-	N   uint64
-	Err error
+	N      uint64
+	Err    error  // what is wrong with it
+	Reason string // why nothing takes its place
 }
 
 // Error names the checkpoint.
 func (e *RestoreError) Error() string {
-	return fmt.Sprintf("checkpoint %d cannot be restored: %v", e.N, e.Err)
+	return fmt.Sprintf("checkpoint %d cannot be restored: %v; %s", e.N, e.Err, e.Reason)
 }
 
 // Unwrap returns what is wrong with it.
 func (e *RestoreError) Unwrap() error { return e.Err }
+
+// Choose picks the checkpoint to restore: the newest, read and verified with all
+// its objects. Where that one is damaged it falls back to the one before it, but
+// only if nothing of the damaged one can have been published, or Retract or
+// AcceptDuplicates allow it. Otherwise it fails with a *RestoreError that names
+// the checkpoint. A storage that cannot be read at present is an error of its own
+// and never makes it fall back.
+func Choose(ctx context.Context, st *storage.Storage, h History, o RestoreOptions) (Choice, error) {
+	var c Choice
+	r := h.Newest()
+	for r != nil {
+		m, err := Verify(ctx, st, *r)
+		if err == nil {
+			c.Record, c.Manifest = r, m
+			return c, nil
+		}
+		if !damaged(err) {
+			return Choice{}, fmt.Errorf("checkpoint %d: %w", r.N, err)
+		}
+		if r.Committables > 0 {
+			c.Retract = o.Retract
+			c.AcceptedDuplicates = !o.Retract
+			if !o.Retract && !o.AcceptDuplicates {
+				return Choice{}, &RestoreError{N: r.N, Err: err,
+					Reason: "no older one can take its place, since its output may be published and would come twice"}
+			}
+		}
+		c.Passed = append(c.Passed, Passed{*r, err})
+		prev := h.record(r.Prev)
+		if prev == nil && r.Prev != 0 {
+			return Choice{}, &RestoreError{N: r.N, Err: err,
+				Reason: fmt.Sprintf("checkpoint %d before it is not kept any more", r.Prev)}
+		}
+		r = prev
+	}
+	return h.beginning(ctx, st, c)
+}
+
+// beginning is the start without a checkpoint of this uid: with a savepoint, or
+// with nothing.
+func (h History) beginning(ctx context.Context, st *storage.Storage, c Choice) (Choice, error) {
+	if h.Lineage.From == "" {
+		return c, nil
+	}
+	s, ok := h.savepoint(h.Lineage.From)
+	if !ok {
+		return Choice{}, fmt.Errorf("savepoint %s, which the pipeline begins with, does not exist", h.Lineage.From)
+	}
+	m, err := Verify(ctx, st, s)
+	if err != nil {
+		return Choice{}, fmt.Errorf("savepoint %s: %w", h.Lineage.From, err)
+	}
+	c.Record, c.Manifest, c.FromSavepoint = &s, m, true
+	return c, nil
+}
+
+// damaged says that what was stored is not there, or not as it was: a storage that
+// cannot be reached proves nothing.
+func damaged(err error) bool {
+	return errors.Is(err, storage.ErrCorrupt) || errors.Is(err, storage.ErrNotFound)
+}
+
+// Verify reads everything that a record stands for: its manifest, which it
+// returns, and every object, entry by entry.
+func Verify(ctx context.Context, st *storage.Storage, r Record) (*Manifest, error) {
+	m, err := ReadManifest(ctx, st, r)
+	if err != nil {
+		return nil, err
+	}
+	if n := m.committables(); n != r.Committables {
+		return nil, fmt.Errorf("%s: %w: it lists %d committables, its record %d", r.Manifest.Name, storage.ErrCorrupt, n, r.Committables)
+	}
+	for _, o := range m.Objects() {
+		for _, err := range readObject(ctx, st, o) {
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	return m, nil
+}

@@ -17,30 +17,30 @@ type settling struct {
 	// answered is up to where each host has committed.
 	answered  map[string]uint64
 	committed uint64 // durable
-	saving    write
+	saving    repeated
 	// unstored savepoints have their record, but not yet a place of their own.
 	unstored map[string]uint64
-	keeping  write
+	keeping  repeated
 	keptName string
 	// retention
 	retaining, retainAgain bool
 	// last: no checkpoint follows the newest.
 	last    bool
 	drain   time.Time
-	marking write
+	marking repeated
 }
 
-// write is a write that is repeated until it succeeds.
-type write struct {
+// repeated is a write that is repeated until it succeeds.
+type repeated struct {
 	busy  bool
 	retry time.Time // not before
 }
 
 // ready says that it may be tried now.
-func (w write) ready(now time.Time) bool { return !w.busy && !now.Before(w.retry) }
+func (w repeated) ready(now time.Time) bool { return !w.busy && !now.Before(w.retry) }
 
 // again plans another try.
-func (w *write) again(now time.Time) { w.busy, w.retry = false, now.Add(recordRetry) }
+func (w *repeated) again(now time.Time) { w.busy, w.retry = false, now.Add(recordRetry) }
 
 func newSettling(s Start) settling {
 	t := settling{
@@ -120,12 +120,12 @@ func (c *Coordinator) waiting(n uint64) []string {
 // then savepoints, then the end.
 func (c *Coordinator) settle() {
 	if len(c.outputs) > 0 && c.through() >= c.outputs[0] && c.saving.ready(c.now) {
-		c.saving = write{busy: true}
+		c.saving = repeated{busy: true}
 		c.do(SaveCommitted{c.through()})
 	}
 	if c.keeping.ready(c.now) {
 		if name, n, ok := c.storable(); ok {
-			c.keeping, c.keptName = write{busy: true}, name
+			c.keeping, c.keptName = repeated{busy: true}, name
 			c.do(StoreSavepoint{name, n})
 		}
 	}
@@ -135,7 +135,7 @@ func (c *Coordinator) settle() {
 	switch settled := len(c.outputs) == 0 && len(c.unstored) == 0; {
 	case settled && c.newest.State == Finishing:
 		if c.marking.ready(c.now) {
-			c.marking = write{busy: true}
+			c.marking = repeated{busy: true}
 			c.do(MarkFinished{c.newestN()})
 		}
 	case settled:
@@ -215,7 +215,7 @@ func (c *Coordinator) retained(ev Retained) {
 // deadlines are when settle has something to do.
 func (t *settling) deadlines() []time.Time {
 	var at []time.Time
-	for _, w := range []write{t.saving, t.keeping, t.marking} {
+	for _, w := range []repeated{t.saving, t.keeping, t.marking} {
 		if !w.busy && !w.retry.IsZero() {
 			at = append(at, w.retry)
 		}
