@@ -207,7 +207,7 @@ func openError(err error) error {
 
 // startOver gives the pipeline a new identity and says what stays behind.
 func startOver(ctx context.Context, home *local.Home, name string, log *slog.Logger) error {
-	h, err := checkpoint.NewLedger(home.Store(), home.Leadership(), name).Fresh(ctx)
+	h, err := checkpoint.NewLedger(home.Store(), home.Leadership(), name).Fresh(ctx, "")
 	if errors.Is(err, coordination.ErrNotFound) {
 		return nil
 	}

@@ -141,7 +141,7 @@ func (g *generation) begin() (checkpoint.History, checkpoint.Choice, error) {
 	if err := compatible(g.pipeline, choice.Manifest); err != nil {
 		return history, choice, err
 	}
-	if err := g.ledger.Adopt(g.ctx, choice); err != nil {
+	if err := g.ledger.Adopt(g.ctx, g.epoch, choice); err != nil {
 		return history, choice, fmt.Errorf("note the restored checkpoint: %w", err)
 	}
 	if choice.Record != nil {
@@ -336,6 +336,11 @@ func (g *generation) run(h checkpoint.History, c checkpoint.Choice) (checkpoint.
 		case <-g.engine.stopping:
 			g.engine.setState(StateStopping)
 			g.leader.events.put(checkpoint.WantHalt{})
+		}
+	})
+	g.leader.ledger.put(func(ctx context.Context) {
+		if err := g.ledger.Collect(ctx, g.storage); err != nil && ctx.Err() == nil {
+			g.log.Warn("state that earlier epochs left in storage stays", "error", err)
 		}
 	})
 	if err := g.leader.run(g.ctx); err != nil {

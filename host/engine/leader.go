@@ -91,7 +91,8 @@ func (l *leader) do(ctx context.Context, a checkpoint.Action) (done bool, err er
 		})
 	case checkpoint.ConfirmRecord:
 		l.ledger.put(func(ctx context.Context) {
-			post(checkpoint.RecordWritten{N: a.Record.N, Err: ledger.Confirm(ctx, a.Record)})
+			// Write, called again, finds out what became of the first.
+			post(checkpoint.RecordWritten{N: a.Record.N, Err: ledger.Write(ctx, a.Record)})
 		})
 	case checkpoint.ClosePending:
 		l.ledger.put(func(ctx context.Context) {
@@ -102,7 +103,9 @@ func (l *leader) do(ctx context.Context, a checkpoint.Action) (done bool, err er
 	case checkpoint.AnnounceAborted:
 		g.aborted(a.N, a.Reason)
 	case checkpoint.DiscardState:
-		g.spawn(func() { g.discard(ctx, a.Ack) })
+		g.spawn(func() { g.discarded(a.Ack.Discard(ctx, g.storage)) })
+	case checkpoint.DiscardObject:
+		g.spawn(func() { g.discarded(g.storage.Delete(ctx, a.Object.Name)) })
 	case checkpoint.SaveCommitted:
 		l.ledger.put(func(ctx context.Context) {
 			post(checkpoint.CommittedSaved{Through: a.Through, Err: ledger.SaveCommitted(ctx, a.Through)})
@@ -127,6 +130,8 @@ func (l *leader) do(ctx context.Context, a checkpoint.Action) (done bool, err er
 		l.stop = a
 		return true, nil
 	case checkpoint.Fail:
+		return true, &fatalError{a.Err}
+	case checkpoint.StepDown:
 		return true, &fatalError{a.Err}
 	}
 	return false, nil

@@ -157,7 +157,7 @@ func (g *generation) settle(ctx context.Context, h checkpoint.History, c checkpo
 	if err := g.sweep(ctx, h, c); err != nil {
 		return err
 	}
-	if err := g.ledger.Swept(ctx); err != nil {
+	if err := g.ledger.Swept(ctx, g.epoch); err != nil {
 		return fmt.Errorf("note what is swept: %w", err)
 	}
 	return nil

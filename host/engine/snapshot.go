@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/weirstream/weir/checkpoint"
 	"github.com/weirstream/weir/host/pipeline"
@@ -287,28 +286,11 @@ func (g *generation) writeManifest(ctx context.Context, a checkpoint.WriteManife
 	return checkpoint.StoreManifest(ctx, g.storage, head, a.Acks)
 }
 
-// discard deletes the state of a checkpoint that no record will name. What stays
-// is collected later.
-func (g *generation) discard(ctx context.Context, a checkpoint.Ack) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	for _, n := range a.Nodes {
-		tasks := n.Tasks
-		if n.Enumerator != nil {
-			tasks = append(slices.Clone(tasks), *n.Enumerator)
-		}
-		for _, t := range tasks {
-			for _, o := range t.Objects {
-				if err := g.storage.Delete(ctx, o.Name); err != nil {
-					g.log.Warn("state of a failed checkpoint stays until the next start", "object", o.Name, "error", err)
-				}
-			}
-		}
-	}
-	if a.Part != nil {
-		if err := g.storage.Delete(ctx, a.Part.Name); err != nil {
-			g.log.Warn("state of a failed checkpoint stays until the next start", "object", a.Part.Name, "error", err)
-		}
+// discarded notes that state of a failed checkpoint could not be deleted. It is
+// collected later.
+func (g *generation) discarded(err error) {
+	if err != nil && g.ctx.Err() == nil {
+		g.log.Warn("state of a failed checkpoint stays until the next start", "error", err)
 	}
 }
 

@@ -32,7 +32,7 @@ func newWiring(pl *plan) (*wiring, error) {
 	for _, t := range pl.tasks {
 		w.inputs[t.id] = edge.NewInput(edge.DefaultLimits())
 	}
-	pool := wire.NewPool(int(pl.pipeline.Batch.Size))
+	pool := wire.NewPool()
 	edges := map[task.ID][]edge.Edge{}
 	for i := range pl.chains {
 		c := &pl.chains[i]
@@ -143,7 +143,7 @@ func (w *wiring) close() {
 type taskInput struct{ *edge.Input }
 
 // Next implements [task.Input].
-func (in taskInput) Next(ctx context.Context) (wire.Frame, wire.Header, error) {
+func (in taskInput) Next(ctx context.Context) (wire.Frame, wire.Kind, error) {
 	it, err := in.Input.Next(ctx)
-	return it.Frame, it.Header, err
+	return it.Frame, it.Kind, err
 }

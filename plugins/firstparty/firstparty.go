@@ -4,7 +4,9 @@ package firstparty
 
 import (
 	"github.com/weirstream/weir/plugins/discard"
+	"github.com/weirstream/weir/plugins/expr"
 	"github.com/weirstream/weir/plugins/generator"
+	"github.com/weirstream/weir/plugins/route"
 	"github.com/weirstream/weir/sdk"
 )
 
@@ -12,6 +14,8 @@ import (
 func Components() []sdk.Component {
 	return []sdk.Component{
 		generator.Source(),
+		expr.Operator(),
+		route.Operator(),
 		discard.Sink(),
 	}
 }
