@@ -63,15 +63,16 @@ func (l *Ledger) clear(ctx context.Context, dir string) (ops []coordination.Op, 
 }
 
 // Fresh gives the pipeline a new uid without any checkpoint, to begin with the
-// savepoint called from, or with nothing where that is empty. Stored savepoints
-// stay. It returns what was there before. The next Begin starts its first epoch.
-// It needs a leadership.
+// savepoint called from, after whose number checkpoints are numbered then, or with
+// nothing where that is empty. Stored savepoints stay. It returns what was there
+// before. The next Begin starts its first epoch. It needs a leadership.
 func (l *Ledger) Fresh(ctx context.Context, from string) (History, error) {
 	before, err := l.Load(ctx)
 	if err != nil {
 		return History{}, err
 	}
-	if _, ok := before.savepoint(from); from != "" && !ok {
+	start, ok := before.savepoint(from)
+	if from != "" && !ok {
 		return History{}, fmt.Errorf("pipeline %s: start afresh: savepoint %s: %w", l.name, from, coordination.ErrNotFound)
 	}
 	uid := newUID()
@@ -97,6 +98,9 @@ func (l *Ledger) Fresh(ctx context.Context, from string) (History, error) {
 			case !errors.Is(err, coordination.ErrNotFound):
 				return nil, false, err
 			}
+		}
+		if from != "" {
+			ops = append(ops, coordination.Create(l.sequencePath(), encode(Sequence{Last: start.N})))
 		}
 		return ops, false, nil
 	})

@@ -86,8 +86,7 @@ func (l *Ledger) consume(ctx context.Context, n uint64) ([]coordination.Op, erro
 }
 
 // Write makes the checkpoint exist: it checks leader epoch and pipeline epoch,
-// consumes the pending record and creates the record. Called again it confirms
-// what became of an earlier call. It needs a leadership.
+// consumes the pending record and creates the record. It needs a leadership.
 func (l *Ledger) Write(ctx context.Context, r Record) error {
 	what := fmt.Sprintf("record checkpoint %d", r.N)
 	data := encode(r)
@@ -118,6 +117,10 @@ func (l *Ledger) Write(ctx context.Context, r Record) error {
 		return append(slices.Clip(ops), check, coordination.Create(l.recordPath(r.N), data)), false, nil
 	})
 }
+
+// Confirm finds out what became of a Write with unknown outcome, and writes the
+// record where it did not happen. It needs a leadership.
+func (l *Ledger) Confirm(ctx context.Context, r Record) error { return l.Write(ctx, r) }
 
 // ClosePending removes the pending record without making a checkpoint of it. It
 // needs a leadership.
