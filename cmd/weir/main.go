@@ -92,6 +92,6 @@ run the same command again.`,
 		Args:          cobra.NoArgs,
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(newRun(), newValidate(), newPlugin(), newVersion())
+	root.AddCommand(newRun(), newValidate(), newPlugin(), newCheckpoint(), newVersion())
 	return root
 }

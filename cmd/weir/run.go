@@ -152,17 +152,18 @@ func runPipeline(parent context.Context, o runOptions, out, errOut io.Writer) er
 			return openError(err)
 		}
 	}
-	if err := home.Claim(ctx, p.Name, o.file, p.Source, o.adopt); err != nil {
-		if errors.Is(err, local.ErrOtherFile) {
-			return badInput(err)
-		}
-		return failed(err)
-	}
 	store, err := local.OpenStorage(ctx, o.stateDir, p.Name, p.Checkpoint.Storage, storage.WithOpener(cloud.Open, cloud.Schemes...))
 	if err != nil {
 		return failed(fmt.Errorf("checkpoint storage: %w", err))
 	}
 	defer store.Close()
+	spec := local.Spec{File: o.file, Source: string(p.Source), Storage: store.String()}
+	if err := home.Claim(ctx, p.Name, spec, o.adopt); err != nil {
+		if errors.Is(err, local.ErrOtherFile) {
+			return badInput(err)
+		}
+		return failed(err)
+	}
 	if o.fresh {
 		if err := startOver(ctx, home, p.Name, log); err != nil {
 			return failed(err)

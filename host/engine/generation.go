@@ -105,11 +105,7 @@ func (e *Engine) generation(parent context.Context) (checkpoint.Stop, error) {
 		}
 		return checkpoint.Stop{N: choice.Record.N, Finished: true}, nil
 	}
-	stop, err := g.run(history, choice)
-	if err != nil {
-		err = g.explain(err)
-	}
-	return stop, err
+	return g.run(history, choice)
 }
 
 // begin makes the new epoch and picks the checkpoint that it starts from.
@@ -256,7 +252,7 @@ func (g *generation) explain(err error) error {
 		if proc == nil {
 			continue
 		}
-		if failed != nil && g.plans[failed.ID] != nil && g.plans[failed.ID].process == key && failed.Transport() {
+		if failed != nil && g.plans[failed.ID].process == key && failed.Transport() {
 			select {
 			case <-proc.Done():
 			case <-deadline:
@@ -278,6 +274,31 @@ func (g *generation) run(h checkpoint.History, c checkpoint.Choice) (checkpoint.
 	if err != nil {
 		return checkpoint.Stop{}, err
 	}
+	if g.wiring, err = newWiring(g.plan); err != nil {
+		return checkpoint.Stop{}, err
+	}
+	g.snapshots = newSnapshots(g)
+	g.snapshots.remember(c.Manifest)
+	g.leader = newLeader(g, g.coordinator(h, c))
+	for _, t := range g.plan.tasks {
+		g.plans[t.id] = t
+	}
+	err = g.openTasks(c, entries)
+	if err == nil {
+		err = g.drive()
+	}
+	if err != nil {
+		// While the processes are still there to be asked.
+		err = g.explain(err)
+	}
+	g.closeTasks()
+	g.wiring.close()
+	return g.leader.stop, err
+}
+
+// openTasks opens operators and sinks first, then readers, then enumerators, and
+// lets data flow when all are open.
+func (g *generation) openTasks(c checkpoint.Choice, entries *restored) error {
 	ended := map[string]bool{}
 	if c.Record != nil {
 		g.restored = c.Record.N
@@ -285,19 +306,7 @@ func (g *generation) run(h checkpoint.History, c checkpoint.Choice) (checkpoint.
 			ended[name] = true
 		}
 	}
-	g.snapshots = newSnapshots(g)
-	g.snapshots.remember(c.Manifest)
-	g.leader = newLeader(g, g.coordinator(h, c))
-	if g.wiring, err = newWiring(g.plan); err != nil {
-		return checkpoint.Stop{}, err
-	}
-	defer g.wiring.close()
-	defer g.closeTasks()
-
-	for _, t := range g.plan.tasks {
-		g.plans[t.id] = t
-	}
-	phases := [][]*taskPlan{nil, nil, nil} // operators and sinks, readers, enumerators
+	var phases [3][]*taskPlan
 	for _, t := range g.plan.tasks {
 		switch {
 		case t.id.Role == pluginv1.Role_ROLE_ENUMERATOR:
@@ -310,16 +319,21 @@ func (g *generation) run(h checkpoint.History, c checkpoint.Choice) (checkpoint.
 	}
 	for _, phase := range phases {
 		if err := g.open(phase, entries, ended); err != nil {
-			return checkpoint.Stop{}, err
+			return err
 		}
 	}
 	for _, phase := range phases {
 		for _, t := range phase {
 			if err := g.tasks[t.id].Run(); err != nil {
-				return checkpoint.Stop{}, err
+				return err
 			}
 		}
 	}
+	return nil
+}
+
+// drive carries the coordinator's actions out until it stops or anything fails.
+func (g *generation) drive() error {
 	g.engine.setRunning(g)
 	defer g.engine.setRunning(nil)
 	g.watchTasks()
@@ -343,10 +357,7 @@ func (g *generation) run(h checkpoint.History, c checkpoint.Choice) (checkpoint.
 			g.log.Warn("state that earlier epochs left in storage stays", "error", err)
 		}
 	})
-	if err := g.leader.run(g.ctx); err != nil {
-		return checkpoint.Stop{}, err
-	}
-	return g.leader.stop, nil
+	return g.leader.run(g.ctx)
 }
 
 // open opens tasks at once and waits for all.

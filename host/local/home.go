@@ -13,7 +13,6 @@ package local
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -125,45 +124,6 @@ func (h *Home) Close() error {
 	return errors.Join(append(errs, h.locks.Release())...)
 }
 
-// spec is what is kept of the pipeline file: as it was written, so that no
-// secret is in it.
-type spec struct {
-	File   string `json:"file"`
-	Source string `json:"source"`
-}
-
-// ErrOtherFile says that a pipeline of this name belongs to another file.
-var ErrOtherFile = errors.New("the name belongs to another pipeline file")
-
-// Claim notes which file the pipeline's state belongs to. A name that belongs to
-// another file is refused with ErrOtherFile unless adopt is set.
-func (h *Home) Claim(ctx context.Context, name, file string, source []byte, adopt bool) error {
-	abs, err := filepath.Abs(file)
-	if err != nil {
-		return err
-	}
-	path := "pipelines/" + name + "/spec"
-	rec, err := h.store.Get(ctx, path)
-	switch {
-	case errors.Is(err, coordination.ErrNotFound):
-	case err != nil:
-		return err
-	default:
-		var old spec
-		if err := json.Unmarshal(rec.Data, &old); err != nil {
-			return fmt.Errorf("state of pipeline %s: %w", name, err)
-		}
-		if old.File != abs && !adopt {
-			return fmt.Errorf("%w: %s was last run from %s. Give this pipeline another name, or take its state over with --adopt", ErrOtherFile, name, old.File)
-		}
-	}
-	data, err := json.Marshal(spec{File: abs, Source: string(source)})
-	if err != nil {
-		return err
-	}
-	return coordination.Put(ctx, h.store, path, data)
-}
-
 // Names lists the pipelines that have state.
 func Names(stateDir string) ([]string, error) {
 	entries, err := os.ReadDir(stateDir)
@@ -181,16 +141,6 @@ func Names(stateDir string) ([]string, error) {
 	}
 	slices.Sort(names)
 	return names, nil
-}
-
-// Peek reads the records of a pipeline beside a process that may be running it.
-// The caller closes the result.
-func Peek(ctx context.Context, stateDir, name string) (*embedded.Snapshot, error) {
-	s, err := embedded.OpenSnapshot(ctx, filepath.Join(Dir(stateDir, name), dbFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("no pipeline %q has state in %s", name, stateDir)
-	}
-	return s, err
 }
 
 // OpenStorage opens the checkpoint storage of a pipeline; an empty url means the
