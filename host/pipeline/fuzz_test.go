@@ -46,16 +46,15 @@ func checkLoad(data []byte, opts pipeline.Options) error {
 		return fmt.Errorf("a pipeline: %t, but a report that is OK: %t", p != nil, report.OK())
 	}
 	text := string(data)
-	lines := strings.Split(strings.ReplaceAll(text, "\r\n", "\n"), "\n")
+	lines := strings.Split(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text), "\n")
 	for i, fault := range report.Faults {
 		if fault.Code == "" || fault.Message == "" || fault.File != "fuzz.yaml" {
 			return fmt.Errorf("fault %d is incomplete: %+v", i, fault)
 		}
-		all := strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' })
-		if fault.Line < 1 || fault.Column < 1 || fault.Line > len(lines)+len(all) {
+		if fault.Line < 1 || fault.Column < 1 || fault.Line > len(lines) {
 			return fmt.Errorf("fault %d stands at %d:%d of a file of %d lines", i, fault.Line, fault.Column, len(lines))
 		}
-		if !strings.ContainsRune(text, '\r') && fault.Column > utf8.RuneCountInString(lines[fault.Line-1])+1 {
+		if fault.Column > utf8.RuneCountInString(lines[fault.Line-1])+1 {
 			return fmt.Errorf("fault %d stands at %d:%d, behind its line", i, fault.Line, fault.Column)
 		}
 		if i > 0 {

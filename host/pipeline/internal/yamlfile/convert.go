@@ -67,7 +67,7 @@ func (c *converter) convert(n ast.Node, path string, depth int) *Value {
 		return c.failed(pos)
 	}
 	if v.size > maxValues && !c.fatal {
-		c.problem(pos, path, TooLarge, "", "the aliases in this file multiply to more than %d values", maxValues)
+		c.problem(pos, path, TooLarge, "", "the file holds more than %d values, those of aliases counted each time", maxValues)
 		c.fatal = true
 	}
 	return v
