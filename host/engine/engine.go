@@ -60,6 +60,9 @@ type Config struct {
 	// AcceptDuplicates lets a damaged newest checkpoint be passed over although
 	// its output may have been published.
 	AcceptDuplicates bool
+	// OnStep is called at each step, on the goroutine that takes it, if it is set.
+	// It is for tests that let something die there.
+	OnStep func(Step)
 }
 
 // Engine runs one pipeline. Run is called once; the other methods may be called

@@ -87,22 +87,27 @@ func (e *Engine) generation(parent context.Context) (checkpoint.Stop, error) {
 		g.group.Wait()
 	}()
 
+	g.step(StepBeginning)
 	history, choice, err := g.begin()
 	if err != nil {
 		return checkpoint.Stop{}, err
 	}
+	g.step(StepAdopted)
 	if err := e.pool.ensure(g.ctx, g.plan); err != nil {
 		return checkpoint.Stop{}, g.explain(err)
 	}
+	g.step(StepProcesses)
 	g.watchProcesses()
 	g.makeCommitters()
 	if err := g.settle(g.ctx, history, choice); err != nil {
 		return checkpoint.Stop{}, g.explain(err)
 	}
 	if choice.Record != nil && choice.Record.State == checkpoint.Finishing {
+		g.step(StepMarkingFinish)
 		if err := g.ledger.MarkFinished(g.ctx, choice.Record.N); err != nil {
 			return checkpoint.Stop{}, fmt.Errorf("note that the pipeline has finished: %w", err)
 		}
+		g.step(StepMarkedFinished)
 		return checkpoint.Stop{N: choice.Record.N, Finished: true}, nil
 	}
 	return g.run(history, choice)
@@ -120,6 +125,7 @@ func (g *generation) begin() (checkpoint.History, checkpoint.Choice, error) {
 	}
 	g.uid, g.epoch = history.Lineage.UID, history.Lineage.Epoch
 	g.log = g.log.With("epoch", g.epoch)
+	g.step(StepBegun)
 	g.engine.mu.Lock()
 	g.engine.epoch = g.epoch
 	g.engine.mu.Unlock()
@@ -283,6 +289,7 @@ func (g *generation) run(h checkpoint.History, c checkpoint.Choice) (checkpoint.
 	for _, t := range g.plan.tasks {
 		g.plans[t.id] = t
 	}
+	g.step(StepOpening)
 	err = g.openTasks(c, entries)
 	if err == nil {
 		err = g.drive()
@@ -291,6 +298,7 @@ func (g *generation) run(h checkpoint.History, c checkpoint.Choice) (checkpoint.
 		// While the processes are still there to be asked.
 		err = g.explain(err)
 	}
+	g.step(StepClosing)
 	g.closeTasks()
 	g.wiring.close()
 	return g.leader.stop, err
@@ -322,6 +330,7 @@ func (g *generation) openTasks(c checkpoint.Choice, entries *restored) error {
 			return err
 		}
 	}
+	g.step(StepOpened)
 	for _, phase := range phases {
 		for _, t := range phase {
 			if err := g.tasks[t.id].Run(); err != nil {
@@ -335,6 +344,7 @@ func (g *generation) openTasks(c checkpoint.Choice, entries *restored) error {
 // drive carries the coordinator's actions out until it stops or anything fails.
 func (g *generation) drive() error {
 	g.engine.setRunning(g)
+	g.step(StepRunning)
 	defer g.engine.setRunning(nil)
 	g.watchTasks()
 	for _, p := range g.publishers {

@@ -79,15 +79,25 @@ func (l *leader) do(ctx context.Context, a checkpoint.Action) (done bool, err er
 	case checkpoint.OpenPending:
 		l.ledger.put(func(ctx context.Context) {
 			p, err := ledger.Open(ctx, a.Pending)
+			g.step(StepPending)
 			post(checkpoint.PendingOpened{N: p.N, Err: err})
 		})
 	case checkpoint.SendBarrier:
 		g.sendBarrier(a.Barrier)
+		g.step(StepBarrier)
 	case checkpoint.WriteManifest:
-		g.spawn(func() { post(g.writeManifest(ctx, a)) })
+		g.spawn(func() {
+			g.step(StepAcked)
+			written := g.writeManifest(ctx, a)
+			g.step(StepManifest)
+			post(written)
+		})
 	case checkpoint.WriteRecord:
 		l.ledger.put(func(ctx context.Context) {
-			post(checkpoint.RecordWritten{N: a.Record.N, Err: ledger.Write(ctx, a.Record)})
+			g.step(StepRecording)
+			err := ledger.Write(ctx, a.Record)
+			g.step(StepRecorded)
+			post(checkpoint.RecordWritten{N: a.Record.N, Err: err})
 		})
 	case checkpoint.ConfirmRecord:
 		l.ledger.put(func(ctx context.Context) {
@@ -108,13 +118,18 @@ func (l *leader) do(ctx context.Context, a checkpoint.Action) (done bool, err er
 		g.spawn(func() { g.discarded(g.storage.Delete(ctx, a.Object.Name)) })
 	case checkpoint.SaveCommitted:
 		l.ledger.put(func(ctx context.Context) {
-			post(checkpoint.CommittedSaved{Through: a.Through, Err: ledger.SaveCommitted(ctx, a.Through)})
+			g.step(StepSavingThrough)
+			err := ledger.SaveCommitted(ctx, a.Through)
+			g.step(StepSavedThrough)
+			post(checkpoint.CommittedSaved{Through: a.Through, Err: err})
 		})
 	case checkpoint.AnnounceCommitted:
 		// Every sink of this host has answered already.
 	case checkpoint.Retain:
 		l.ledger.put(func(ctx context.Context) {
-			post(checkpoint.Retained{Err: ledger.Retain(ctx, g.storage, g.pipeline.Checkpoint.Retain)})
+			err := ledger.Retain(ctx, g.storage, g.pipeline.Checkpoint.Retain)
+			g.step(StepRetained)
+			post(checkpoint.Retained{Err: err})
 		})
 	case checkpoint.StoreSavepoint:
 		l.ledger.put(func(ctx context.Context) {
@@ -124,7 +139,10 @@ func (l *leader) do(ctx context.Context, a checkpoint.Action) (done bool, err er
 		g.log.Info("savepoint", "name", a.Name, "checkpoint", a.N, "error", a.Err)
 	case checkpoint.MarkFinished:
 		l.ledger.put(func(ctx context.Context) {
-			post(checkpoint.MarkedFinished{Err: ledger.MarkFinished(ctx, a.N)})
+			g.step(StepMarkingFinish)
+			err := ledger.MarkFinished(ctx, a.N)
+			g.step(StepMarkedFinished)
+			post(checkpoint.MarkedFinished{Err: err})
 		})
 	case checkpoint.Stop:
 		l.stop = a

@@ -144,9 +144,11 @@ func (g *generation) route(ctx context.Context, m *checkpoint.Manifest) (*restor
 // been answered and that is durable.
 func (g *generation) settle(ctx context.Context, h checkpoint.History, c checkpoint.Choice) error {
 	if c.Manifest != nil {
+		g.step(StepRecommitting)
 		if err := g.commitRestored(ctx, h, c.Manifest); err != nil {
 			return err
 		}
+		g.step(StepRecommitted)
 		if err := g.ledger.SaveCommitted(ctx, c.Record.N); err != nil {
 			return fmt.Errorf("note what is committed: %w", err)
 		}
@@ -154,9 +156,11 @@ func (g *generation) settle(ctx context.Context, h checkpoint.History, c checkpo
 	if len(h.Lineage.Generations) <= 1 {
 		return nil // the first epoch: nobody was here before
 	}
+	g.step(StepSweeping)
 	if err := g.sweep(ctx, h, c); err != nil {
 		return err
 	}
+	g.step(StepSwept)
 	if err := g.ledger.Swept(ctx, g.epoch); err != nil {
 		return fmt.Errorf("note what is swept: %w", err)
 	}

@@ -160,6 +160,7 @@ func (s *snapshots) deliver(ctx context.Context, t *taskPlan, snap task.Snapshot
 		s.fail(snap.Checkpoint, t.id, snap.Err)
 		return
 	}
+	s.g.step(StepSnapshot)
 	s.g.spawn(func() {
 		states := map[stateKey]checkpoint.TaskState{}
 		for i, n := range nodes {
@@ -176,6 +177,7 @@ func (s *snapshots) deliver(ctx context.Context, t *taskPlan, snap task.Snapshot
 			state.Committables = committables[i]
 			states[key] = state
 		}
+		s.g.step(StepStored)
 		s.stored(ctx, snap.Checkpoint, t.id, states)
 	})
 }
@@ -313,9 +315,11 @@ func (p *publisher) run(ctx context.Context, s *snapshots, answered func(n uint6
 			s.mu.Lock()
 			due := s.uncommitted[p.node.ID].Due(n)
 			s.mu.Unlock()
+			s.g.step(StepCommitting)
 			if err := p.committer.commit(ctx, due); err != nil {
 				return err
 			}
+			s.g.step(StepCommitted)
 			s.mu.Lock()
 			s.uncommitted[p.node.ID].Answered(n)
 			s.mu.Unlock()
