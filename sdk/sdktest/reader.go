@@ -44,6 +44,7 @@ func (r *Reader) Rest() []Record {
 		r.t.Fatal(err)
 	}
 	r.collect()
+	r.run.close()
 	rest := r.unread
 	r.unread = nil
 	return rest
@@ -71,9 +72,10 @@ func (r *Reader) Failed() []Failed {
 	return r.failed
 }
 
-// Position takes a checkpoint and returns the split's position in it as JSON: nil
-// at the beginning, and once the split has ended.
-func (r *Reader) Position() json.RawMessage {
+// Position takes a checkpoint. It returns the split's position in it as JSON, nil
+// at the beginning and once the split has ended, and how many records the Reader
+// has read before it.
+func (r *Reader) Position() (position json.RawMessage, records int) {
 	r.t.Helper()
 	r.checkpoint++
 	entries, err := r.run.barrier(&pluginv1.Barrier{Checkpoint: r.checkpoint})
@@ -81,6 +83,7 @@ func (r *Reader) Position() json.RawMessage {
 		r.t.Fatal(err)
 	}
 	r.collect()
+	r.run.update(func() { records = r.run.before })
 	for _, e := range entries {
 		if e.Kind != pluginv1.Entry_KIND_SPLIT || e.Id != r.split.ID {
 			continue
@@ -89,9 +92,9 @@ func (r *Reader) Position() json.RawMessage {
 		if err := json.Unmarshal(e.GetPayload(), &state); err != nil {
 			r.t.Fatalf("split %q in the checkpoint: %v", r.split.ID, err)
 		}
-		return state.Position
+		return state.Position, records
 	}
-	return nil
+	return nil, records
 }
 
 // Complete takes a checkpoint and tells the source that it is completed. It

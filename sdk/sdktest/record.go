@@ -47,7 +47,9 @@ func Values(values ...string) []Record {
 func KV(key, value string) Record { return Record{Key: []byte(key), Value: []byte(value)} }
 
 // ValuesOf returns the records' values; null is "<null>".
-func ValuesOf(records []Record) []string { return each(records, func(r Record) []byte { return r.Value }) }
+func ValuesOf(records []Record) []string {
+	return each(records, func(r Record) []byte { return r.Value })
+}
 
 // KeysOf returns the records' keys; null is "<null>".
 func KeysOf(records []Record) []string { return each(records, func(r Record) []byte { return r.Key }) }

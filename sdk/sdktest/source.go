@@ -1,6 +1,7 @@
 package sdktest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -145,7 +146,9 @@ func (s *Source) OpenAt(split Split, position json.RawMessage) *Reader {
 func (s *Source) reader(split Split, position json.RawMessage, stepped bool) *Reader {
 	s.t.Helper()
 	s.watch.step(stepped)
-	run, err := s.h.open(0, nil)
+	h := *s.h
+	run, err := h.open(0, nil)
+	s.h.owner.Epoch++ // each opening is a restart
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -189,27 +192,26 @@ type mark struct {
 func (s *Source) marks(split Split) (read []Record, marks []mark) {
 	s.t.Helper()
 	r := s.reader(split, nil, true)
-	defer r.Close()
 	ctx, cancel := s.h.context()
 	defer cancel()
+	at := map[string]int{}
 	for reads := 1; !r.Ended(); reads++ {
 		s.watch.permit(ctx)
 		// A barrier may overtake what a Read has just returned.
-		var position json.RawMessage
 		for s.watch.counted() < reads && !r.Ended() && ctx.Err() == nil {
-			position = r.Position()
+			if position, records := r.Position(); position != nil {
+				at[string(position)] = records
+			}
 		}
 		if ctx.Err() != nil {
 			s.t.Fatalf("split %q: Read %d did not return within %v", split.ID, reads, s.h.timeout)
 		}
-		read = append(read, r.unread...)
-		r.unread = nil
-		if position != nil {
-			marks = append(marks, mark{position, len(read)})
-		}
 	}
-	read = append(read, r.Rest()...)
-	return read, marks
+	for position, records := range at {
+		marks = append(marks, mark{json.RawMessage(position), records})
+	}
+	slices.SortFunc(marks, func(a, b mark) int { return cmp.Compare(a.records, b.records) })
+	return r.Rest(), marks
 }
 
 // difference says where two readings differ, "" where they do not.

@@ -32,6 +32,8 @@ type taskRun struct {
 	idle      map[uint32]int      // received, by output
 	watermark map[uint32]int64
 	passed    uint64          // newest barrier
+	sent      int             // records of the main output
+	before    int             // of them, those before the newest barrier
 	splits    map[string]bool // those that have ended
 	entries   map[uint64][]*pluginv1.Entry
 	done      uint64 // newest checkpoint whose snapshot is whole
@@ -86,28 +88,28 @@ func (h *host) open(restored uint64, entries []*pluginv1.Entry) (*taskRun, error
 	return r, nil
 }
 
-// serve runs both streams. Run begins when the task is open.
+// serve runs both streams. Run begins when the task is open; Control, which tells
+// why a task ends, ends last.
 func (r *taskRun) serve(ctx context.Context) {
 	defer close(r.ended)
 	running := make(chan struct{})
 	go func() {
 		defer close(running)
-		if r.wait(ctx, func() bool { return r.opened || r.closed }) != nil || r.closed {
-			return
+		opened := false
+		_ = r.wait(ctx, func() bool { opened = r.opened; return r.opened || r.closed })
+		if opened {
+			r.end(false, r.h.server.Run(&runStream{ctx: ctx, in: r.frames, task: r}))
 		}
-		err := r.h.server.Run(&runStream{ctx: ctx, in: r.frames, task: r})
-		r.end(err)
 	}()
-	err := r.h.server.Control(&controlStream{ctx: ctx, in: r.requests, task: r})
-	r.end(err)
+	r.end(true, r.h.server.Control(&controlStream{ctx: ctx, in: r.requests, task: r}))
 	r.cancel()
 	<-running
 }
 
 // end notes that a stream has ended.
-func (r *taskRun) end(err error) {
+func (r *taskRun) end(closed bool, err error) {
 	r.update(func() {
-		r.closed = true
+		r.closed = r.closed || closed
 		if r.err == nil {
 			r.err = err
 		}
@@ -173,7 +175,7 @@ func (r *taskRun) frame(f *wire.Frame) error {
 		case *pluginv1.Frame_Watermark:
 			r.watermark[head.Port] = k.Watermark.Time
 		case *pluginv1.Frame_Barrier:
-			r.passed = k.Barrier.Checkpoint
+			r.passed, r.before = k.Barrier.Checkpoint, r.sent
 		case *pluginv1.Frame_SplitEnded:
 			r.splits[k.SplitEnded.Id] = true
 		}
@@ -183,6 +185,9 @@ func (r *taskRun) frame(f *wire.Frame) error {
 
 // add takes records of an output; those of errors carry what failed in headers.
 func (r *taskRun) add(output string, records []Record) {
+	if output == "out" {
+		r.sent += len(records)
+	}
 	if output != "errors" {
 		r.records[output] = append(r.records[output], records...)
 		return
