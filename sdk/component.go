@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"slices"
 
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 	"github.com/weirstream/weir/sdk/internal/config"
@@ -54,13 +55,24 @@ func (d *declaration) only(option string, kinds ...pluginv1.Kind) {
 	d.fault("the option %s is not for a %s", option, kindName(d.spec.Kind))
 }
 
-func (d *declaration) portName(what, name string) {
-	if !portName.MatchString(name) {
-		d.fault("the %s name %q is not lower-case letters and digits joined by - or _", what, name)
+// names checks the names of inputs or outputs.
+func (d *declaration) names(what string, names []string) {
+	for i, name := range names {
+		if !portName.MatchString(name) {
+			d.fault("the %s name %q is not lower-case letters and digits joined by - or _", what, name)
+		}
+		if slices.Contains(names[:i], name) {
+			d.fault("two %ss are named %q", what, name)
+		}
 	}
-	if what == "output" && (name == mainOutput || name == errorOutput) {
-		d.fault("the output name %q is taken: every component has it", name)
+}
+
+func portNames[P interface{ GetName() string }](ports []P) []string {
+	names := make([]string, len(ports))
+	for i, p := range ports {
+		names[i] = p.GetName()
 	}
+	return names
 }
 
 // unlessOfType reports a method that has an optional interface's name but not its
@@ -93,6 +105,8 @@ func declare[Cfg any](kind pluginv1.Kind, name, summary string, claims Capabilit
 	for _, o := range options {
 		o(d)
 	}
+	d.names("input", portNames(d.spec.Inputs))
+	d.names("output", append([]string{mainOutput, errorOutput}, portNames(d.spec.Outputs)...))
 	cfg := reflect.TypeFor[Cfg]()
 	spec, err := config.New(cfg, scalars())
 	if err != nil {

@@ -62,7 +62,13 @@ func (s *source[S, P]) Splits(ctx context.Context, cursor []byte) ([]task.Split,
 		err   error
 	)
 	if after, ok := s.inner.(SplitsAfter[S]); ok {
+		if len(cursor) == 0 {
+			cursor = nil
+		}
 		found, next, more, err = after.SplitsAfter(ctx, cursor)
+		if next == nil {
+			next = []byte{} // not nil, which says that there is no cursor at all
+		}
 	} else {
 		found, more, err = s.inner.Splits(ctx)
 	}

@@ -57,7 +57,6 @@ func Inputs(ports ...Port) Option {
 	return func(d *declaration) {
 		d.only("Inputs", pluginv1.Kind_KIND_OPERATOR, pluginv1.Kind_KIND_SINK)
 		for _, p := range ports {
-			d.portName("input", p.Name)
 			d.spec.Inputs = append(d.spec.Inputs, &pluginv1.Port{
 				Name: p.Name, Summary: p.Summary, Optional: p.Optional, Partition: pluginv1.Partition(p.Partition),
 			})
@@ -70,7 +69,6 @@ func Outputs(outputs ...Output) Option {
 	return func(d *declaration) {
 		d.only("Outputs", pluginv1.Kind_KIND_SOURCE, pluginv1.Kind_KIND_OPERATOR)
 		for _, o := range outputs {
-			d.portName("output", o.Name)
 			d.spec.Outputs = append(d.spec.Outputs, &pluginv1.Output{Name: o.Name, Summary: o.Summary})
 		}
 	}
