@@ -143,6 +143,8 @@ func newCatalog() *fakeCatalog {
 	unset.Element = typString
 	join := operator("join", &pluginv1.Capabilities{KeyedState: true})
 	join.Inputs = []*pluginv1.Port{{Name: "left"}, {Name: "right"}, {Name: "rules", Optional: true, Partition: pluginv1.Partition_PARTITION_BROADCAST}}
+	zip := operator("zip", &pluginv1.Capabilities{})
+	zip.Inputs = []*pluginv1.Port{{Name: "a"}, {Name: "b"}}
 	window := operator("window", &pluginv1.Capabilities{KeyedState: true}, required(param("size", typDuration)))
 	window.Outputs = []*pluginv1.Output{{Name: "late"}}
 	route := operator("route", &pluginv1.Capabilities{PreservesOrder: true, PreservesKey: true}, required(outputs), param("default", typString))
@@ -154,7 +156,7 @@ func newCatalog() *fakeCatalog {
 		source("generator", &pluginv1.Capabilities{Bounded: true, Replayable: true}, param("count", typInt), rate, param("size", typBytes)),
 		operator("expr", &pluginv1.Capabilities{PreservesOrder: true, PreservesKey: true},
 			param("filter", typExpr), param("key", typExpr), param("value", typExpr), set, unset, headers),
-		window, join, route,
+		window, join, zip, route,
 		sink("file", &pluginv1.Capabilities{ExactlyOnce: true, Retract: true, Local: true}, required(param("path", typString)), roll),
 		sink("stdout", &pluginv1.Capabilities{SingleTask: true, Local: true}),
 		sink("discard", &pluginv1.Capabilities{Discards: true}),
