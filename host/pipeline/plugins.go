@@ -86,7 +86,7 @@ func (l *loader) command(f field) []string {
 			words = append(words, s)
 		}
 	}
-	if len(words) > 0 && strings.ContainsRune(words[0], '/') && !filepath.IsAbs(words[0]) {
+	if len(words) > 0 && strings.ContainsAny(words[0], "/"+string(filepath.Separator)) && !filepath.IsAbs(words[0]) {
 		words[0] = filepath.Join(l.opts.BaseDir, words[0])
 	}
 	return words
