@@ -34,9 +34,9 @@ type Console struct {
 type mode int
 
 const (
-	none  mode = iota
-	plain      // a line now and then
-	table      // redrawn in place
+	modeNone  mode = iota
+	modePlain      // a line now and then
+	modeTable      // redrawn in place
 )
 
 // New returns a console on w. progress is "auto" (a table on a terminal, nothing
@@ -46,11 +46,11 @@ func New(w io.Writer, progress string) (*Console, error) {
 	switch progress {
 	case "none":
 	case "plain":
-		c.mode = plain
+		c.mode = modePlain
 	case "auto":
-		c.mode = plain
+		c.mode = modePlain
 		if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
-			c.mode, c.fd = table, int(f.Fd())
+			c.mode, c.fd = modeTable, int(f.Fd())
 		}
 	default:
 		return nil, fmt.Errorf("--progress: %q is none of auto, plain, none", progress)
@@ -68,10 +68,10 @@ func (c *Console) Write(p []byte) (int, error) {
 
 // Show shows progress until stop is called.
 func (c *Console) Show(status func() engine.Status) (stop func()) {
-	if c.mode == none {
+	if c.mode == modeNone {
 		return func() {}
 	}
-	every := map[mode]time.Duration{plain: plainEvery, table: redrawEvery}[c.mode]
+	every := map[mode]time.Duration{modePlain: plainEvery, modeTable: redrawEvery}[c.mode]
 	quit, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
@@ -88,7 +88,7 @@ func (c *Console) Show(status func() engine.Status) (stop func()) {
 			case now := <-ticker.C:
 				s := status()
 				v := view{Status: s, rates: rates.update(s, now), now: now}
-				if c.mode == table {
+				if c.mode == modeTable {
 					c.draw(v)
 				} else {
 					c.line(v)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"runtime/metrics"
 	"strings"
 	"time"
 
@@ -30,7 +31,15 @@ func (s Summary) JSON(w io.Writer) error {
 		Uncommitted    []string   `json:"uncommitted_hosts,omitempty"`
 		Checkpoint     uint64     `json:"checkpoint"`
 		Seconds        float64    `json:"seconds"`
-	}{s.Status, s.Outcome.Finished, s.Outcome.Before, s.Outcome.Uncommitted, s.Outcome.Checkpoint, s.Took.Seconds()})
+		// HostAllocations counts the heap allocations of the host process.
+		HostAllocations uint64 `json:"host_allocations"`
+	}{s.Status, s.Outcome.Finished, s.Outcome.Before, s.Outcome.Uncommitted, s.Outcome.Checkpoint, s.Took.Seconds(), allocations()})
+}
+
+func allocations() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:objects"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
 }
 
 // Text writes the summary for a person.

@@ -88,6 +88,7 @@ type Engine struct {
 	last     *CheckpointEnd
 	complete int
 	failed   int
+	peak     int // bytes in flight
 }
 
 // New returns an engine that has not begun.
@@ -245,7 +246,7 @@ func (e *Engine) Status() Status {
 	e.mu.Lock()
 	s := Status{
 		Name: e.Pipeline.Name, State: e.state, Epoch: e.epoch, Started: e.started,
-		Last: e.last, Completed: e.complete, Failed: e.failed, Guarantees: e.Pipeline.Guarantees,
+		Last: e.last, Completed: e.complete, Failed: e.failed, PeakBytesInFlight: e.peak, Guarantees: e.Pipeline.Guarantees,
 		Restarts: RestartStatus{Used: len(e.restarts), Allowed: e.Pipeline.Restart.Attempts, Total: e.total},
 	}
 	if e.cause != nil {
@@ -256,6 +257,7 @@ func (e *Engine) Status() Status {
 	s.Nodes = e.meter.status(e.Pipeline)
 	if g != nil {
 		s.InFlight = g.inFlight()
+		s.BytesInFlight = g.wiring.queued()
 		s.Uncommitted = g.unpublished()
 	}
 	return s

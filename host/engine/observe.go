@@ -60,6 +60,10 @@ func (g *generation) sendBarrier(b checkpoint.Barrier) {
 	if again {
 		return
 	}
+	queued := g.wiring.queued()
+	g.engine.mu.Lock()
+	g.engine.peak = max(g.engine.peak, queued)
+	g.engine.mu.Unlock()
 	g.snapshots.begin(b.N)
 	for _, t := range g.plan.tasks {
 		if t.id.Role != pluginv1.Role_ROLE_ENUMERATOR {

@@ -37,6 +37,10 @@ type Status struct {
 	// Completed and Failed count the checkpoints of this run.
 	Completed int `json:"checkpoints_completed"`
 	Failed    int `json:"checkpoints_failed"`
+	// BytesInFlight is what waits in the host's channels now; PeakBytesInFlight
+	// the most that did when a checkpoint began.
+	BytesInFlight     int `json:"bytes_in_flight"`
+	PeakBytesInFlight int `json:"peak_bytes_in_flight"`
 	// Uncommitted says which sinks hold output whose commit does not answer.
 	Uncommitted []UncommittedStatus      `json:"uncommitted,omitempty"`
 	Guarantees  []pipeline.SinkGuarantee `json:"guarantees"`

@@ -132,6 +132,17 @@ func (w *wiring) trigger(ctx context.Context, enumerator task.ID, b edge.Barrier
 	return w.triggers[enumerator].Push(ctx, edge.BarrierItem(b))
 }
 
+// queued is the number of bytes that wait in all channels.
+func (w *wiring) queued() int {
+	total := 0
+	for _, in := range w.inputs {
+		for _, c := range in.Stats() {
+			total += c.QueuedBytes
+		}
+	}
+	return total
+}
+
 // close wakes everybody who waits and frees what is queued.
 func (w *wiring) close() {
 	for _, in := range w.inputs {
