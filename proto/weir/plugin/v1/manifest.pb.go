@@ -833,8 +833,8 @@ type Capabilities struct {
 	// The most splits that one task of a source reads at the same time; 0 leaves
 	// it unbounded.
 	ConcurrentSplits uint32 `protobuf:"varint,12,opt,name=concurrent_splits,json=concurrentSplits,proto3" json:"concurrent_splits,omitempty"`
-	// Sink: records are kept, so that a guarantee means something. A sink that
-	// throws everything away does not claim it.
+	// Sink: throws every record away, so that no guarantee means anything for it. A
+	// restriction rather than a claim.
 	Discards      bool `protobuf:"varint,13,opt,name=discards,proto3" json:"discards,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
