@@ -29,14 +29,14 @@ func (t *Task) sendFrames(run runStream) error {
 			// The receiving side learns why the stream broke.
 			return nil
 		}
-		var h wire.Header
-		if frame, h, err = t.cfg.Input.Next(t.ctx); err != nil {
+		var kind wire.Kind
+		if frame, kind, err = t.cfg.Input.Next(t.ctx); err != nil {
 			if t.ctx.Err() != nil {
 				return nil
 			}
 			return t.errorf("input: %w", err)
 		}
-		if h.Kind == wire.KindBarrier {
+		if kind == wire.KindBarrier {
 			if err := t.barriers.send(&frame); err != nil {
 				return t.errorf("input: %w", err)
 			}

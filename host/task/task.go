@@ -47,7 +47,7 @@ func (id ID) String() string {
 // Input yields the task's aligned input in order.
 type Input interface {
 	// Next waits for the next frame, which then belongs to the caller.
-	Next(ctx context.Context) (wire.Frame, wire.Header, error)
+	Next(ctx context.Context) (wire.Frame, wire.Kind, error)
 }
 
 // Output takes what the plugin sends. It is called from one goroutine; each call
