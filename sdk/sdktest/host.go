@@ -57,6 +57,9 @@ func newHost(t testing.TB, c sdk.Component, kind pluginv1.Kind, config any, watc
 		plugin:   wire.NewPoisonedPool(),
 		own:      wire.NewPool(),
 	}
+	if h.fast {
+		h.plugin = wire.NewPool()
+	}
 	h.server = task.NewServer(task.Plugin{Name: "test"}, []*task.Component{&watched}, task.Options{
 		Pool: h.plugin, CloseTimeout: h.timeout,
 	})
@@ -142,7 +145,7 @@ func (h *host) chain() []*pluginv1.Member {
 		}
 	}
 	for _, name := range h.outputs {
-		m.Outputs = append(m.Outputs, &pluginv1.Outlet{Output: name, Origin: true})
+		m.Outputs = append(m.Outputs, &pluginv1.Outlet{Output: name, Origin: !h.fast})
 	}
 	return []*pluginv1.Member{m}
 }

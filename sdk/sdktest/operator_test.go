@@ -116,7 +116,7 @@ func TestProcessReturnsWhatCameOfEachRecord(t *testing.T) {
 	op := sdktest.NewOperator(t, component(), nil)
 	in := sdktest.Record{
 		Key: []byte{}, Value: []byte("a"), Time: sdk.UnixMilli(5),
-		Headers: []sdktest.Header{{"h", []byte("1")}, {"h", nil}}, Split: "s", Ordinal: 7,
+		Headers: []sdktest.Header{{Name: "h", Value: []byte("1")}, {Name: "h"}}, Split: "s", Ordinal: 7,
 	}
 	got := op.Process(in, sdktest.Record{})
 	want := in

@@ -18,6 +18,10 @@ type settings struct {
 	retries     int
 	timeout     time.Duration
 	guarantee   sdk.Guarantee
+
+	// For benchmarks: memory is used again, and what the component sends is not
+	// looked at.
+	fast bool
 }
 
 func newSettings(options []Option) settings {
