@@ -103,6 +103,9 @@ func runPipeline(parent context.Context, o runOptions, out, errOut io.Writer) er
 		}
 	}
 	opts := process.Options{Log: log}
+	if f, ok := out.(*os.File); ok {
+		opts.Stdout = f
+	}
 	if home != nil {
 		opts.Inherit, opts.DumpDir = home.Inherit(), home.DumpDir()
 	}

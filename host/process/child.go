@@ -25,7 +25,7 @@ type child struct {
 
 // newChild prepares the command: its pipes and inherited files. The process's own
 // ends are returned, to be closed once it runs.
-func newChild(cmd *exec.Cmd, inherit *os.File) (c *child, theirs []*os.File, err error) {
+func newChild(cmd *exec.Cmd, inherit, stdout *os.File) (c *child, theirs []*os.File, err error) {
 	var ends [6]*os.File // read, write of standard output, standard error, lifeline
 	for i := 0; i < len(ends); i += 2 {
 		if ends[i], ends[i+1], err = os.Pipe(); err != nil {
@@ -34,7 +34,7 @@ func newChild(cmd *exec.Cmd, inherit *os.File) (c *child, theirs []*os.File, err
 		}
 	}
 	cmd.Stdout, cmd.Stderr = ends[1], ends[3]
-	passFiles(cmd, ends[4], inherit)
+	passFiles(cmd, ends[4], inherit, stdout)
 	prepare(cmd)
 	c = &child{cmd: cmd, stdout: ends[0], stderr: ends[2], lifeline: ends[5]}
 	c.exited, c.isGone = context.WithCancel(context.Background())

@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// passFiles hands the lifeline and the inherited file to the process, which
-// learns their numbers from its environment.
-func passFiles(cmd *exec.Cmd, lifeline, inherit *os.File) {
+// passFiles hands the lifeline, the inherited file and the host's output to the
+// process, which learns their numbers from its environment.
+func passFiles(cmd *exec.Cmd, lifeline, inherit, stdout *os.File) {
 	pass := func(name string, f *os.File) {
 		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
 		cmd.Env = append(cmd.Env, name+"="+strconv.Itoa(2+len(cmd.ExtraFiles)))
@@ -21,6 +21,9 @@ func passFiles(cmd *exec.Cmd, lifeline, inherit *os.File) {
 	pass(EnvLifeline, lifeline)
 	if inherit != nil {
 		pass(EnvLock, inherit)
+	}
+	if stdout != nil {
+		pass(EnvStdout, stdout)
 	}
 }
 

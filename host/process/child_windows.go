@@ -7,8 +7,8 @@ import (
 )
 
 // passFiles makes the lifeline standard input: Windows passes no other files on,
-// so the inherited one does not reach the process.
-func passFiles(cmd *exec.Cmd, lifeline, _ *os.File) {
+// so neither the inherited one nor the host's output reaches the process.
+func passFiles(cmd *exec.Cmd, lifeline, _, _ *os.File) {
 	cmd.Stdin = lifeline
 	cmd.Env = append(cmd.Env, EnvLifeline+"=0")
 }

@@ -18,6 +18,9 @@ const (
 	// EnvLock holds the number of a file to keep open and hand to no child; absent
 	// where there is none.
 	EnvLock = "WEIR_LOCK_FD"
+	// EnvStdout holds the number of the file that is the host's standard output;
+	// absent where the host does not lend it.
+	EnvStdout = "WEIR_STDOUT_FD"
 )
 
 // Command says how to start a plugin.
@@ -61,6 +64,9 @@ type Options struct {
 	// Inherit is a file that the process keeps open (the pipeline's lock). It
 	// still belongs to the caller, who may close it after Start.
 	Inherit *os.File
+	// Stdout is lent to the process for components that write to the host's
+	// standard output; the process's own is not it. Not on Windows.
+	Stdout *os.File
 	// HostVersion is told to the plugin.
 	HostVersion string
 

@@ -43,7 +43,7 @@ func (r *pluginRunner) prepare(_ hclog.Logger, spec *exec.Cmd, sockets string) (
 	r.p.socketDir = sockets
 	cmd := r.p.cmd.exec(r.p.path)
 	cmd.Env = slices.Concat(cmd.Env, spec.Env)
-	child, theirs, err := newChild(cmd, r.p.opts.Inherit)
+	child, theirs, err := newChild(cmd, r.p.opts.Inherit, r.p.opts.Stdout)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/weirstream/weir/plugins/expr"
 	"github.com/weirstream/weir/plugins/generator"
 	"github.com/weirstream/weir/plugins/route"
+	"github.com/weirstream/weir/plugins/stdout"
 	"github.com/weirstream/weir/sdk"
 )
 
@@ -16,6 +17,7 @@ func Components() []sdk.Component {
 		generator.Source(),
 		expr.Operator(),
 		route.Operator(),
+		stdout.Sink(),
 		discard.Sink(),
 	}
 }
