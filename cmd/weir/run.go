@@ -181,6 +181,13 @@ func runPipeline(parent context.Context, o runOptions, out, errOut io.Writer) er
 		},
 	})
 	signals.onFirst(e.Stop)
+	if writesToStdout(p) {
+		// What a person or a pipe wants of standard output is the records.
+		screen.Plain()
+		if o.format == formatText {
+			out = errOut
+		}
+	}
 	stopScreen := screen.Show(e.Status)
 	outcome, err := e.Run(ctx)
 	stopScreen()
@@ -198,6 +205,16 @@ func runPipeline(parent context.Context, o runOptions, out, errOut io.Writer) er
 		return failed(err)
 	}
 	return signals.exit(nil)
+}
+
+// writesToStdout says whether a sink of the pipeline shares our standard output.
+func writesToStdout(p *pipeline.Pipeline) bool {
+	for _, n := range p.Nodes {
+		if n.Plugin == pipeline.FirstParty && n.Component == "stdout" {
+			return true
+		}
+	}
+	return false
 }
 
 // openError says what to do about a state folder that cannot be used.

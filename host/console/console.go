@@ -58,6 +58,13 @@ func New(w io.Writer, progress string) (*Console, error) {
 	return c, nil
 }
 
+// Plain keeps a table off a screen that something else writes to.
+func (c *Console) Plain() {
+	if c.mode == modeTable {
+		c.mode = modePlain
+	}
+}
+
 // Write writes log lines, above the table where there is one.
 func (c *Console) Write(p []byte) (int, error) {
 	c.mu.Lock()
