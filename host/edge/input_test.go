@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 	"github.com/weirstream/weir/proto/wire"
 )
 
@@ -82,9 +83,13 @@ func TestInputEndsWhereItEndsOnAllChannels(t *testing.T) {
 func TestHaltAndRollHoldWhereOneChannelSaysSo(t *testing.T) {
 	p := wire.NewPool()
 	in, c := openAll(DefaultLimits(), 0, 1)
-	push(t, c[0], BarrierItem(Barrier{Checkpoint: 1, Roll: true}), BarrierItem(Barrier{Checkpoint: 2}), BarrierItem(Barrier{Checkpoint: 3}))
-	push(t, c[1], BarrierItem(Barrier{Checkpoint: 1}), BarrierItem(Barrier{Checkpoint: 2}), BarrierItem(Barrier{Checkpoint: 3, Halt: true}))
-	expectNext(t, p, in, "barrier 1 roll", "barrier 2", "barrier 3 halt")
+	for i, b := range [][2]Barrier{{{Roll: true}, {}}, {{}, {Roll: true}}, {{}, {}}, {{Halt: true}, {}}, {{}, {Halt: true}}} {
+		for k, b := range b {
+			b.Checkpoint = uint64(i) + 1
+			push(t, c[k], BarrierItem(b))
+		}
+	}
+	expectNext(t, p, in, "barrier 1 roll", "barrier 2 roll", "barrier 3", "barrier 4 halt", "barrier 5 halt")
 }
 
 func TestWhatBreaksTheProtocolNamesTheChannel(t *testing.T) {
@@ -218,8 +223,11 @@ func TestBarriersNeedNoRoom(t *testing.T) {
 	in, c := openAll(Limits{Reserve: 1000, Channel: 1000}, 0)
 	push(t, c[0], sized(t, p, 5000))
 	push(t, c[0], WatermarkItem(1), BarrierItem(Barrier{Checkpoint: 1}), IdleItem())
+	push(t, c[0], FrameItem(frameOf(t, &pluginv1.Frame{Kind: &pluginv1.Frame_Assign{
+		Assign: &pluginv1.Assign{Splits: []*pluginv1.Split{{Id: "s"}}},
+	}})))
 	free(t, in)
-	expectNext(t, p, in, "watermark 1", "barrier 1", "idle")
+	expectNext(t, p, in, "watermark 1", "barrier 1", "idle", "splits")
 	expectNothingLive(t, p)
 }
 

@@ -288,6 +288,20 @@ func TestWithTimesChangesTheTimesAlone(t *testing.T) {
 	}
 }
 
+func TestADerivedBatchLeavesItsBaseWhenItGoes(t *testing.T) {
+	p := NewPool()
+	rng := newRand(t)
+	want := randomRecords(rng, 100)
+	base := build(p, want)
+	for range 20 {
+		base.WithTimes(make([]int64, base.Len())).Release()
+		build(p, randomRecords(rng, 150)).Release() // in the memory of the derived one
+		expectRecords(t, "base", recordsOf(base), want)
+	}
+	base.Release()
+	expectNothingLive(t, p)
+}
+
 func TestOriginsThatKeepTheirStepAreOneRun(t *testing.T) {
 	w := NewPool().NewBuilder(1 << 20)
 	for i := range 300 {

@@ -160,12 +160,18 @@ func TestDecodeDoesNotTrustBytesTwice(t *testing.T) {
 		bytes := f.Data.Materialize()
 		in := Frame{Data: mem.BufferSlice{mem.SliceBuffer(bytes)}}
 		b := mustDecode(t, p, &in)
+		before := recordsOf(b)
 		w := p.NewBuilder(1 << 20)
 		for range 20 {
 			for i := range bytes {
 				bytes[i] = byte(rng.Uint32())
 			}
-			recordsOf(b)
+			for i, r := range recordsOf(b) {
+				was := before[i]
+				if len(r.key) != len(was.key) || (r.value == nil) != (was.value == nil) || r.split != was.split || r.ordinal != was.ordinal {
+					t.Fatalf("record %d was\n%v and became\n%v", i, was, r)
+				}
+			}
 			for i := range b.Len() {
 				for range b.Headers(i).All() {
 				}
@@ -179,6 +185,27 @@ func TestDecodeDoesNotTrustBytesTwice(t *testing.T) {
 func appendFromAll(w *Builder, b *Batch) {
 	for i := range b.Len() {
 		w.AppendFrom(b, i, nil)
+	}
+}
+
+func TestDecodeLeavesTheReceivedBytes(t *testing.T) {
+	m := good()
+	m.GetInline()[goodNulls] |= 0xf0 // bits that belong to no record
+	wire, err := proto.Marshal(&pluginv1.Frame{Kind: &pluginv1.Frame_Batch{Batch: m}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := string(wire)
+	in := Frame{Data: mem.BufferSlice{mem.SliceBuffer(wire)}}
+	p := NewPool()
+	b := mustDecode(t, p, &in)
+	if b.Values().Nulls[0] != 1 {
+		t.Fatalf("nulls %b", b.Values().Nulls)
+	}
+	b.Release()
+	build(p, []record{{value: []byte("x")}, {}, {}}).Release()
+	if string(wire) != before {
+		t.Fatal("the received bytes changed")
 	}
 }
 
