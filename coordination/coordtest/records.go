@@ -235,20 +235,21 @@ func commitLimit(t *testing.T, b Backend) {
 
 func dataIsCopied(t *testing.T, b Backend) {
 	s := b.Open(t)
-	data := []byte("given")
+	want := bytes.Repeat([]byte("given"), 4000)
+	scribble := func(data []byte) { copy(data, bytes.Repeat([]byte{'X'}, len(data))) }
+	unchanged := func(whose string) {
+		t.Helper()
+		rec := get(t, s, "a")
+		if !bytes.Equal(rec.Data, want) {
+			t.Fatalf("a later write by the %s shows", whose)
+		}
+		scribble(rec.Data)
+	}
+	data := bytes.Clone(want)
 	must(t, s, coordination.Create("a", data))
-	copy(data, "XXXXX")
-	rec := get(t, s, "a")
-	if string(rec.Data) != "given" {
-		t.Fatalf("a later write by the giver shows: %q", rec.Data)
-	}
-	copy(rec.Data, "XXXXX")
-	if rec := get(t, s, "a"); string(rec.Data) != "given" {
-		t.Fatalf("a write by the reader shows: %q", rec.Data)
-	}
-	seen := receive(t, s.Watch(testContext(t), "a")).Record
-	copy(seen.Data, "XXXXX")
-	if rec := get(t, s, "a"); string(rec.Data) != "given" {
-		t.Fatalf("a write by the watcher shows: %q", rec.Data)
-	}
+	scribble(data)
+	unchanged("giver")
+	unchanged("reader")
+	scribble(receive(t, s.Watch(testContext(t), "a")).Record.Data)
+	unchanged("watcher")
 }

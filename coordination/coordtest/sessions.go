@@ -3,6 +3,7 @@ package coordtest
 import (
 	"context"
 	"errors"
+	"strconv"
 	"testing"
 
 	"github.com/weirstream/weir/coordination"
@@ -12,6 +13,7 @@ var sessionRules = []rule{
 	{"a closed store answers nothing, and its ephemeral records are gone", closedStore},
 	{"a lost session answers nothing, and its ephemeral records are gone", lostSession},
 	{"an ephemeral record belongs to its session alone", ephemeralOwner},
+	{"no ephemeral record outlives its session by a race", ephemeralRace},
 	{"anybody may replace an ephemeral record in one commit", ephemeralReplaced},
 	{"a restart keeps persistent records and no ephemeral ones", restartKeeps},
 }
@@ -73,6 +75,19 @@ func ending(t *testing.T, b Backend, end func(coordination.Store), reason error,
 }
 
 func closedStore(t *testing.T, b Backend) {
+	s := b.Open(t)
+	ch := s.Watch(testContext(t), "a")
+	receive(t, ch)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for open := true; open; {
+		select {
+		case _, open = <-ch:
+		default:
+			t.Fatal("a watch still runs when Close has returned")
+		}
+	}
 	ending(t, b, func(s coordination.Store) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
@@ -101,6 +116,34 @@ func ephemeralOwner(t *testing.T, b Backend) {
 		t.Fatal(err)
 	}
 	seeRecord(t, third, "a", false)
+}
+
+// ephemeralRace ends sessions while they create ephemeral records.
+func ephemeralRace(t *testing.T, b Backend) {
+	observer := b.Open(t)
+	ctx := testContext(t)
+	for range 15 {
+		s := b.Open(t)
+		started, over := make(chan struct{}), make(chan error)
+		go func() {
+			for i := 0; ; i++ {
+				err := s.Commit(ctx, coordination.CreateEphemeral("members/"+strconv.Itoa(i), nil))
+				if i == 0 {
+					close(started)
+				}
+				if err != nil {
+					over <- err
+					return
+				}
+			}
+		}()
+		done(t, started, "the first commit")
+		b.Expire(t, s)
+		if err := receive(t, over); !errors.Is(err, coordination.ErrSessionLost) && !errors.Is(err, coordination.ErrUnknownOutcome) {
+			t.Fatalf("commit in a lost session: %v", err)
+		}
+		seeChildren(t, observer, "members", 0)
+	}
 }
 
 // ephemeralReplaced is how a host that starts again takes the place of its

@@ -45,6 +45,8 @@ func watchFollows(t *testing.T, b Backend) {
 	want(false, "", 0) // and nothing for what was below and beside
 	must(t, other, coordination.CreateEphemeral("a/b", nil))
 	want(true, "", 0)
+	must(t, other, coordination.Delete("a/b", 0), coordination.Create("a/b", []byte("again")))
+	want(true, "again", 0) // another record at the same version
 }
 
 func watchChildrenFollows(t *testing.T, b Backend) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -232,5 +233,41 @@ func TestAFailedSyncEndsEverySession(t *testing.T) {
 	defer db.Close()
 	if _, err := mustStore(t, db).Get(context.Background(), "goes/on"); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestACommitThatWaitedWhileItsSessionEndedDoesNothing(t *testing.T) {
+	db := mustOpen(t, tempDB(t))
+	defer db.Close()
+	s := mustStore(t, db)
+	ctx := context.Background()
+	var commit, expire error
+	var wg sync.WaitGroup
+	db.writing <- struct{}{} // it is somebody else's turn
+	wg.Go(func() { commit = s.Commit(ctx, coordination.Create("a", nil)) })
+	time.Sleep(time.Millisecond) // most likely it waits now; the rule holds also if not
+	wg.Go(func() { expire = s.Expire() })
+	<-s.ended
+	<-db.writing
+	wg.Wait()
+	if !errors.Is(commit, coordination.ErrSessionLost) || expire != nil {
+		t.Errorf("commit: %v, expire: %v", commit, expire)
+	}
+	if _, err := mustStore(t, db).Get(ctx, "a"); !errors.Is(err, coordination.ErrNotFound) {
+		t.Errorf("get: %v", err)
+	}
+}
+
+func TestACommitWaitsForItsTurnNoLongerThanItsContext(t *testing.T) {
+	db := mustOpen(t, tempDB(t))
+	defer db.Close()
+	s := mustStore(t, db)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	db.writing <- struct{}{}
+	err := s.Commit(ctx, coordination.Create("a", nil))
+	<-db.writing
+	if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, coordination.ErrUnknownOutcome) {
+		t.Fatalf("commit: %v", err)
 	}
 }

@@ -79,7 +79,10 @@ func TestASnapshotBesideAWriterIsOneCommit(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for n := 2; ctx.Err() == nil; n++ {
-			commit(t, s, lockstep(n)...)
+			if err := s.Commit(context.Background(), lockstep(n)...); err != nil {
+				t.Error(err)
+				return
+			}
 			time.Sleep(time.Duration(r.IntN(3000)) * time.Microsecond)
 		}
 	})
