@@ -185,9 +185,6 @@ func (g *generation) fail(err error) { g.cancel(err) }
 func (g *generation) watchProcesses() {
 	for _, key := range g.plan.processes() {
 		proc := g.engine.pool.get(key)
-		if proc == nil {
-			continue
-		}
 		g.spawn(func() {
 			select {
 			case <-g.ctx.Done():
@@ -254,7 +251,7 @@ func (g *generation) explain(err error) error {
 	}
 	deadline := time.After(deathGrace)
 	for _, key := range g.plan.processes() {
-		proc := g.engine.pool.peek(key)
+		proc := g.engine.pool.get(key)
 		if proc == nil {
 			continue
 		}

@@ -136,8 +136,10 @@ func (pl *plan) sources() []*pipeline.Node {
 }
 
 // members describes a task's chain to the plugin. An enumerator is a chain of
-// its source alone. ended says which nodes' input had ended in the restored
-// checkpoint.
+// its source alone. ended says, by id, which nodes' input had ended in the
+// restored checkpoint. A member is told its node's id and not its name, since
+// that is what it puts into the names of what it makes outside: a node that was
+// given another name goes on with what it made under the old one.
 func (pl *plan) members(t *taskPlan, ended map[string]bool) []*pluginv1.Member {
 	nodes := t.chain.Members
 	if t.id.Role == pluginv1.Role_ROLE_ENUMERATOR {
@@ -146,14 +148,14 @@ func (pl *plan) members(t *taskPlan, ended map[string]bool) []*pluginv1.Member {
 	out := make([]*pluginv1.Member, len(nodes))
 	for i, n := range nodes {
 		m := &pluginv1.Member{
-			Node:        n.Name,
+			Node:        n.ID,
 			Component:   n.Component,
 			Config:      n.Config,
 			SecretPaths: n.SecretPaths,
 			OnFailure:   n.OnFailure,
 			EventTime:   n.EventTime,
 			Guarantee:   n.Guarantee.Wire(),
-			Ended:       ended[n.Name],
+			Ended:       ended[n.ID],
 		}
 		for _, in := range n.Inputs {
 			m.Inputs = append(m.Inputs, &pluginv1.Inlet{Port: in.Port, Partition: in.Partition})

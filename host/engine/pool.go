@@ -25,6 +25,8 @@ func newPool(start StartFunc) *pool {
 }
 
 // ensure starts what is not running. On an error those that were started stay.
+// From then on until the next call, get knows a process for each key, dead or
+// alive: one that dies right after its start is one that dies later.
 func (p *pool) ensure(ctx context.Context, pl *plan) error {
 	plugins := map[string]pipeline.Plugin{}
 	for _, pg := range pl.pipeline.Plugins {
@@ -32,7 +34,7 @@ func (p *pool) ensure(ctx context.Context, pl *plan) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, key := range pl.processes() {
-		if p.get(key) != nil {
+		if alive(p.get(key)) {
 			continue
 		}
 		group.Go(func() error {
@@ -49,27 +51,22 @@ func (p *pool) ensure(ctx context.Context, pl *plan) error {
 	return group.Wait()
 }
 
-// peek returns a process, dead or alive, or nil.
-func (p *pool) peek(key processKey) Process {
+// get returns a process, dead or alive, or nil.
+func (p *pool) get(key processKey) Process {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.running[key]
 }
 
-// get returns a live process, or nil.
-func (p *pool) get(key processKey) Process {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	proc := p.running[key]
+func alive(proc Process) bool {
 	if proc == nil {
-		return nil
+		return false
 	}
 	select {
 	case <-proc.Done():
-		delete(p.running, key)
-		return nil
+		return false
 	default:
-		return proc
+		return true
 	}
 }
 
