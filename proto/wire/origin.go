@@ -5,6 +5,14 @@ const manySplits = 16
 
 // addOrigin says where the next record comes from.
 func (w *Builder) addOrigin(split string, ordinal int64) {
+	if n := len(w.cur.runs); n > 0 && split == w.lastSplit {
+		// Nearly always the last run goes on.
+		r := &w.cur.runs[n-1]
+		if r.Split == w.lastIndex && r.Count > 1 && ordinal == r.First+r.Step*int64(r.Count) {
+			r.Count++
+			return
+		}
+	}
 	w.backfillOrigin()
 	w.cur.addRun(Run{Split: w.splitIndex(split), Start: uint32(w.cur.n), Count: 1, First: ordinal})
 }
