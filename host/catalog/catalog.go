@@ -34,8 +34,8 @@ type Launch func(ctx context.Context, cmd process.Command, opts process.Options)
 
 // Config is what a catalog is made of.
 type Config struct {
-	// BuiltIn is the command that runs the first-party plugin, such as this binary
-	// with a hidden argument. Its name is set by the catalog.
+	// BuiltIn is the command that runs the first-party plugin, such as the absolute
+	// path of this binary with a hidden argument. The catalog sets its name.
 	BuiltIn process.Command
 	// Dir is the pipeline file's folder, for what is asked without a plugin that
 	// says its own: it is searched for plugins, and processes work in it. Empty
@@ -52,7 +52,9 @@ type Config struct {
 
 // Catalog answers what plugins are and starts them. It implements
 // [pipeline.Catalog]. All methods may be called concurrently; one plugin is
-// started once however many ask for it at the same time.
+// started once however many ask for it at the same time. What a plugin said, also
+// that it cannot be used, is not asked again: make a catalog for each load of a
+// pipeline.
 type Catalog struct {
 	config Config
 
@@ -191,20 +193,21 @@ func (c *Catalog) use(ctx context.Context, p pipeline.Plugin, f func(Process) er
 	}
 	defer release()
 	if e.kept == nil || !alive(e.kept) {
-		if e.kept, err = c.launch(ctx, p, c.config.Process); err != nil {
-			e.kept = nil
+		e.kept = nil
+		started, err := c.launch(ctx, p, c.config.Process)
+		if err != nil {
 			return err
 		}
+		e.kept = started
 	}
-	err = f(e.kept)
-	if err != nil && e.kept != nil {
-		err = c.cause(e.kept, err)
+	if err := f(e.kept); err != nil {
+		return cause(e.kept, err)
 	}
-	return err
+	return nil
 }
 
 // cause says how the process ended where that is why a call failed.
-func (c *Catalog) cause(p Process, err error) error {
+func cause(p Process, err error) error {
 	if !broken(err) {
 		return fmt.Errorf("plugin %s: %w", p.Name(), err)
 	}
