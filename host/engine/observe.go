@@ -95,7 +95,9 @@ func (g *generation) completed(r checkpoint.Record) {
 	}
 	g.engine.mu.Lock()
 	g.engine.last = end
-	g.engine.complete++
+	if ok { // else it is the one that was restored
+		g.engine.complete++
+	}
 	if r.State == checkpoint.Finishing {
 		g.engine.state = StateFinishing
 	}

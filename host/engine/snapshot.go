@@ -143,7 +143,11 @@ func (s *snapshots) deliver(ctx context.Context, t *taskPlan, snap task.Snapshot
 	for _, e := range snap.Entries {
 		node := nodes[e.Component]
 		if e.Kind == pluginv1.Entry_KIND_COMMITTABLE {
-			e.Checkpoint = snap.Checkpoint
+			if s.uncommitted[node.ID] == nil {
+				s.mu.Unlock()
+				s.g.fail(fmt.Errorf("node %s (task %s, plugin %s): the plugin broke the protocol: a committable from a component that is no sink", node.Name, t.id, node.Plugin))
+				return
+			}
 			s.uncommitted[node.ID].Prepared(t.id.Index, snap.Checkpoint, checkpoint.Entries{e})
 			continue
 		}

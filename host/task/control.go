@@ -71,7 +71,7 @@ func (t *Task) sendControl() error {
 }
 
 func (t *Task) receiveControl() error {
-	var snapshots snapshots
+	snapshots := snapshots{members: len(t.cfg.Open.Chain)}
 	for {
 		r, err := t.stream.Recv()
 		if err != nil {
@@ -81,27 +81,36 @@ func (t *Task) receiveControl() error {
 		case *pluginv1.ControlResponse_Opened:
 			select {
 			case <-t.opened:
-				return t.errorf("the plugin answered Opened twice")
+				return t.errorf("the plugin broke the protocol: Opened twice")
 			default:
 				close(t.opened)
 			}
 		case *pluginv1.ControlResponse_SnapshotPart:
 			if err := snapshots.add(k.SnapshotPart); err != nil {
-				return t.errorf("%w", err)
+				return t.errorf("the plugin broke the protocol: %w", err)
 			}
 		case *pluginv1.ControlResponse_SnapshotDone:
 			s, err := snapshots.finish(k.SnapshotDone)
+			if err == nil {
+				err = t.barriers.snapshot(s.Checkpoint)
+			}
 			if err != nil {
-				return t.errorf("%w", err)
+				return t.errorf("the plugin broke the protocol: %w", err)
 			}
 			if k.SnapshotDone.Error != nil {
 				s.Err = t.failed(k.SnapshotDone.Error)
 			}
 			t.cfg.Observer.Snapshot(t.cfg.ID, s)
 		case *pluginv1.ControlResponse_SplitRequest:
+			if !t.reads() {
+				return t.errorf("the plugin broke the protocol: a split request from a task that reads none")
+			}
 			k.SplitRequest.Reader = uint32(t.cfg.ID.Index)
 			t.cfg.Observer.SplitRequest(t.cfg.ID, k.SplitRequest)
 		case *pluginv1.ControlResponse_Exhausted:
+			if !t.reads() {
+				return t.errorf("the plugin broke the protocol: Exhausted from a task that reads no splits")
+			}
 			t.cfg.Observer.Exhausted(t.cfg.ID)
 		case *pluginv1.ControlResponse_Changed:
 			t.cfg.Observer.Changed(t.cfg.ID, k.Changed.GetAfter())
@@ -184,8 +193,14 @@ func attributes(object []byte) []slog.Attr {
 	return attrs
 }
 
+// reads says whether the task reads splits.
+func (t *Task) reads() bool {
+	return t.cfg.ID.Role != pluginv1.Role_ROLE_ENUMERATOR && len(t.cfg.Open.Chain[0].Inputs) == 0
+}
+
 // snapshots joins the parts of a task's snapshots.
 type snapshots struct {
+	members    int // of the task's chain
 	checkpoint uint64
 	entries    []*pluginv1.Entry
 	open       bool // the last entry goes on
@@ -199,6 +214,9 @@ func (s *snapshots) add(p *pluginv1.SnapshotPart) error {
 		return fmt.Errorf("a snapshot part of checkpoint %d among those of %d", p.Checkpoint, s.checkpoint)
 	}
 	for _, e := range p.Entries {
+		if int(e.Component) >= s.members || e.Kind == pluginv1.Entry_KIND_UNSPECIFIED {
+			return fmt.Errorf("snapshot of checkpoint %d: an entry of kind %v and component %d in a chain of %d", p.Checkpoint, e.Kind, e.Component, s.members)
+		}
 		if !s.open {
 			s.entries = append(s.entries, e)
 		} else {
@@ -221,7 +239,7 @@ func (s *snapshots) finish(d *pluginv1.SnapshotDone) (Snapshot, error) {
 		e.More = false
 	}
 	out := Snapshot{Checkpoint: d.Checkpoint, Entries: s.entries, Synchronous: d.Synchronous.AsDuration()}
-	*s = snapshots{}
+	*s = snapshots{members: s.members}
 	return out, nil
 }
 

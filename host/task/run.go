@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 	"github.com/weirstream/weir/proto/wire"
@@ -188,9 +189,15 @@ func (t *Task) accept(f *wire.Frame) (wire.Header, error) {
 		if enumerator {
 			return h, errors.New("a batch from an enumerator")
 		}
+		if err := t.barriers.flow(); err != nil {
+			return h, err
+		}
 	case wire.KindAssign, wire.KindNoMoreSplits:
 		if !enumerator {
 			return h, errors.New("a split assignment from a task that is no enumerator")
+		}
+		if err := t.barriers.flow(); err != nil {
+			return h, err
 		}
 	case wire.KindBarrier:
 		if err := t.barriers.pass(f); err != nil {
@@ -206,10 +213,14 @@ func (t *Task) accept(f *wire.Frame) (wire.Header, error) {
 // controlGrace is how long a broken data stream waits for the reason on Control.
 const controlGrace = 500 * time.Millisecond
 
-// barriers are those sent to the plugin that it has not passed on.
+// barriers are those sent to the plugin that it owes an answer to: each is passed
+// on in Run and snapshotted in Control, both in the order in which they were sent.
+// The two streams have no order between them, so a snapshot may arrive first.
 type barriers struct {
-	mu   sync.Mutex
-	sent []uint64
+	mu       sync.Mutex
+	sent     []*pluginv1.Barrier // not passed on
+	awaited  []uint64            // not snapshotted
+	haltedAt uint64              // the halt barrier that was passed on
 }
 
 func (b *barriers) send(f *wire.Frame) error {
@@ -219,24 +230,57 @@ func (b *barriers) send(f *wire.Frame) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.sent = append(b.sent, m.GetBarrier().GetCheckpoint())
+	b.sent = append(b.sent, m.GetBarrier())
+	b.awaited = append(b.awaited, m.GetBarrier().GetCheckpoint())
 	return nil
 }
 
+// pass checks that the plugin passes on what it was sent, as it was sent.
 func (b *barriers) pass(f *wire.Frame) error {
 	m, err := f.Message()
 	if err != nil {
 		return err
 	}
-	n := m.GetBarrier().GetCheckpoint()
+	passed := m.GetBarrier()
+	n := passed.GetCheckpoint()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.sent) == 0 {
 		return fmt.Errorf("barrier %d passed on, but none is awaited", n)
 	}
-	if b.sent[0] != n {
-		return fmt.Errorf("barrier %d passed on, but barrier %d comes first", n, b.sent[0])
+	switch sent := b.sent[0]; {
+	case sent.GetCheckpoint() != n:
+		return fmt.Errorf("barrier %d passed on, but barrier %d comes first", n, sent.GetCheckpoint())
+	case !proto.Equal(sent, passed):
+		return fmt.Errorf("barrier %d was sent as {%v} and passed on as {%v}", n, sent, passed)
 	}
 	b.sent = b.sent[1:]
+	if passed.GetHalt() {
+		b.haltedAt = n
+	}
+	return nil
+}
+
+// flow refuses data behind a halt barrier.
+func (b *barriers) flow() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.haltedAt != 0 {
+		return fmt.Errorf("data behind barrier %d, which halts", b.haltedAt)
+	}
+	return nil
+}
+
+// snapshot checks that the snapshot of a barrier is the one that comes next.
+func (b *barriers) snapshot(n uint64) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.awaited) == 0 {
+		return fmt.Errorf("a snapshot of checkpoint %d, but none is awaited", n)
+	}
+	if b.awaited[0] != n {
+		return fmt.Errorf("a snapshot of checkpoint %d, but that of %d comes first", n, b.awaited[0])
+	}
+	b.awaited = b.awaited[1:]
 	return nil
 }
