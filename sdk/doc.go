@@ -78,7 +78,8 @@
 // The tags:
 //
 //	weir:"name"           the field's name in the pipeline file; "name,required" where
-//	                      it must be set (a string then not to ""); "-" leaves a field out
+//	                      it must be set, and a string, list or map is not empty; "-"
+//	                      leaves a field out
 //	default:"..."         used where the field is absent; JSON for lists, maps and objects
 //	min:"..." max:"..."   inclusive bounds of numbers, sizes and durations
 //	enum:"a,b"            the allowed values of a string

@@ -8,9 +8,9 @@ import (
 
 // Retry marks an error after which the call is repeated: nothing of it took
 // effect, and it is likely to succeed later ("503", a lost connection). What the
-// call sent to its Collector is dropped. The SDK waits for after, or as it sees
-// fit where after is 0, and gives up when a checkpoint would time out. A nil err
-// stays nil.
+// call sent to its Collector is dropped; it must not be more than four batches.
+// The SDK waits for after, or as it sees fit where after is 0, and gives up when a
+// checkpoint would time out. A nil err stays nil.
 func Retry(err error, after time.Duration) error {
 	if err == nil {
 		return nil

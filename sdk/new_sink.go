@@ -52,8 +52,7 @@ func NewTwoPhaseSink[Cfg, C any, T TwoPhase[C], K Committer[C]](
 	t := reflect.TypeFor[T]()
 	_, due := t.MethodByName("Due")
 	d.unlessOfType(implements[Roller](t), due, "Roller")
-	stateful, err := hasWriterState(t)
-	if err != nil {
+	if _, err := hasWriterState(t); err != nil {
 		d.faults = append(d.faults, err)
 	}
 	return finish(d, s, &task.Component{
@@ -64,6 +63,11 @@ func NewTwoPhaseSink[Cfg, C any, T TwoPhase[C], K Committer[C]](
 			}
 			w := &twoPhase[C]{sink: k, prepare: inner.Prepare}
 			w.roller, _ = any(inner).(Roller)
+			// By its own type, which says more where T is an interface.
+			stateful, err := hasWriterState(reflect.TypeOf(inner))
+			if err != nil {
+				return nil, Fatal(err)
+			}
 			if stateful {
 				w.state = func(ctx context.Context) ([]any, error) { return callWriterState(ctx, inner) }
 			}

@@ -89,3 +89,26 @@ func (t Time) String() string {
 	}
 	return t.Time().Format(time.RFC3339Nano)
 }
+
+// MarshalText returns t as RFC 3339 with nanoseconds, so that times in positions
+// and writer state stay readable; nothing for no time.
+func (t Time) MarshalText() ([]byte, error) {
+	if t.IsZero() {
+		return []byte{}, nil
+	}
+	return t.Time().AppendFormat(nil, time.RFC3339Nano), nil
+}
+
+// UnmarshalText reads what MarshalText returns.
+func (t *Time) UnmarshalText(text []byte) error {
+	*t = Time{}
+	if len(text) == 0 {
+		return nil
+	}
+	at, err := time.Parse(time.RFC3339Nano, string(text))
+	if err != nil {
+		return err
+	}
+	*t = TimeOf(at)
+	return nil
+}

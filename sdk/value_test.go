@@ -98,6 +98,19 @@ func TestTimes(t *testing.T) {
 	}
 }
 
+func TestTimesSurviveJSON(t *testing.T) {
+	for _, at := range []sdk.Time{{}, sdk.UnixNano(0), sdk.UnixNano(1), sdk.UnixMilli(-5), sdk.EndOfTime()} {
+		raw, err := json.Marshal(at)
+		var back sdk.Time
+		if err == nil {
+			err = json.Unmarshal(raw, &back)
+		}
+		if err != nil || back != at {
+			t.Errorf("%s became %s by %s: %v", at, back, raw, err)
+		}
+	}
+}
+
 func TestHeaders(t *testing.T) {
 	h := sdk.Headers(nil).Add("a", []byte("1")).Add("b", nil).Add("a", []byte{})
 	if h.Len() != 3 {

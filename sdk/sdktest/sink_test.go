@@ -176,6 +176,20 @@ func partsComponent(s *store) sdk.Component {
 		sdk.Retract())
 }
 
+func TestWriterStateIsFoundBehindAnInterface(t *testing.T) {
+	s := newStore()
+	c := sdk.NewTwoPhaseSink("parts", "",
+		func(_ context.Context, cfg *partsConfig, t *sdk.Task) (sdk.TwoPhase[part], error) {
+			return &parts{store: s, cfg: cfg, task: t}, nil
+		},
+		func(_ context.Context, _ *partsConfig, _ *sdk.Node) (*publisher, error) { return &publisher{s}, nil })
+	sink := sdktest.NewSink(t, c, nil)
+	sink.Write(sdktest.Values("a")...)
+	if c, _ := sink.Checkpoint(); len(c.WriterState) != 1 {
+		t.Errorf("the checkpoint holds %s", c.WriterState)
+	}
+}
+
 func sees(t *testing.T, s *store, want ...string) {
 	t.Helper()
 	if got := s.visible(); !slices.Equal(got, want) {

@@ -213,7 +213,7 @@ func TestASourceHearsOfCompletedCheckpoints(t *testing.T) {
 }
 
 func TestCapabilitiesAreWhatTheConfigurationLeaves(t *testing.T) {
-	for config, bounded := range map[string]bool{`{"parts": []}`: true, `{"parts": [], "follow": true}`: false} {
+	for config, bounded := range map[string]bool{`{"parts": ["a"]}`: true, `{"parts": ["a"], "follow": true}`: false} {
 		got := sdktest.Check(t, linesComponent(), config)
 		if got.Faults != nil || got.Capabilities.Bounded != bounded || !got.Capabilities.Replayable {
 			t.Errorf("%s: got %+v", config, got)

@@ -43,9 +43,6 @@ func (c *maskConfig) compile() ([]*regexp.Regexp, []sdk.FieldError) {
 		}
 		compiled = append(compiled, re)
 	}
-	if len(c.Patterns) == 0 {
-		faults = append(faults, sdk.Faultf("patterns", "is empty: nothing would be hidden"))
-	}
 	return compiled, faults
 }
 

@@ -43,7 +43,7 @@ func TestBinaryValuesFailWhereTheyMust(t *testing.T) {
 func TestAWrongConfigurationIsRefused(t *testing.T) {
 	for config, want := range map[string]string{
 		`{}`:                              "patterns: is required",
-		`{"patterns": []}`:                "patterns: is empty: nothing would be hidden",
+		`{"patterns": []}`:                "patterns: is required and empty",
 		`{"patterns": ["a", "("]}`:        "patterns[1]: is no regular expression",
 		`{"patterns": ["a"], "with": ""}`: `with: must match ., got ""`,
 		`{"patterns": ["a"], "keep": 2, "key": "hunter2"}`: "keep: has no meaning beside key",

@@ -170,7 +170,8 @@ func (d *decoder) field(f *field, v reflect.Value, raw json.RawMessage, path str
 	switch {
 	case raw != nil:
 		d.value(f.value, v, raw, path)
-		if f.required && bytes.Equal(raw, []byte(`""`)) {
+		if f.required && (string(raw) == `""` || raw[0] == '[' && v.Kind() == reflect.Slice && v.Len() == 0 ||
+			raw[0] == '{' && v.Kind() == reflect.Map && v.Len() == 0) {
 			d.fault(path, CodeRequired, "is required and empty")
 		}
 	case f.def != nil:

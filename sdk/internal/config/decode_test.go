@@ -198,6 +198,21 @@ func TestRequiredOfAGroup(t *testing.T) {
 	}
 }
 
+func TestWhatIsRequiredIsNotEmpty(t *testing.T) {
+	type required struct {
+		S string         `weir:"s,required"`
+		L []string       `weir:"l,required"`
+		M map[string]int `weir:"m,required"`
+		O struct{}       `weir:"o,required"`
+		N int            `weir:"n,required"`
+	}
+	faults, _ := newSpec(t, required{}).Decode([]byte(`{"s": "", "l": [], "m": {}, "o": {}, "n": 0}`), nil, new(required))
+	want := "s: is required and empty\nl: is required and empty\nm: is required and empty"
+	if got := text(faults); got != want {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestWhatIsNoObject(t *testing.T) {
 	type optional struct {
 		A int `weir:"a"`
