@@ -11,6 +11,7 @@ import (
 
 	"github.com/weirstream/weir/coordination"
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // Options of Open. The zero value is what most want.
@@ -159,7 +160,7 @@ func (db *DB) update(ctx context.Context, do func(*tree) error) error {
 
 // closed says in the words of package coordination that the file is closed.
 func closed(err error) error {
-	if errors.Is(err, bbolt.ErrDatabaseNotOpen) {
+	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
 		return coordination.ErrClosed
 	}
 	return err
