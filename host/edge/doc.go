@@ -8,6 +8,9 @@
 //
 // A batch stays encoded on the way: only a keyed edge looks inside, at the keys.
 //
+// What the host itself has to say to a task, such as the barriers that begin at
+// an enumerator, comes by a channel that the host opens and pushes into.
+//
 // # Order
 //
 // A channel is a queue: what one task sends to another arrives once and in order,

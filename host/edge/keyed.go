@@ -130,7 +130,10 @@ func (k *keyed) pick(b *wire.Batch) {
 			k.nulls = append(k.nulls, uint32(i))
 			continue
 		}
-		t := &k.tasks[k.owners[murmur3.Sum32(key)%groups]]
+		t := &k.tasks[0]
+		if len(k.tasks) > 1 {
+			t = &k.tasks[k.owners[murmur3.Sum32(key)%groups]]
+		}
 		t.picks = append(t.picks, uint32(i))
 	}
 }

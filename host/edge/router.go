@@ -204,6 +204,10 @@ func (r *Router) Gathers() bool {
 // was gathered for a receiver to which nothing is on its way leaves at once; the
 // rest may wait for company. It returns how long until Settle must be called
 // again even if nothing comes; 0 means that nothing waits.
+//
+// So where the router gathers, its caller receives frames in another goroutine,
+// routes them from a short queue, and settles whenever the queue is empty and
+// whenever that time has passed.
 func (r *Router) Settle(ctx context.Context) (time.Duration, error) {
 	var wait time.Duration
 	for _, rt := range r.edges {
