@@ -27,6 +27,8 @@
 //   - The file in [Options.Inherit], if any, whose number stands in [EnvLock].
 //     The plugin does nothing with it but keep it open, so that a lock which the
 //     host holds on it is held until the last of its plugins is gone.
+//   - The file in [Options.Stdout], if any, whose number stands in [EnvStdout], for
+//     components that write to the host's standard output.
 //   - A process group of its own: a ^C on the terminal reaches the host alone.
 //
 // # What it writes

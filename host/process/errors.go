@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 )
 
 // Reasons why a plugin could not be started; a [StartError] wraps one of them.
@@ -107,6 +108,8 @@ func (e *ExitError) Error() string {
 // how tells the exit without the names.
 func (e *ExitError) how() string {
 	switch {
+	case e.Signal == syscall.SIGKILL:
+		return "was killed by signal SIGKILL, not sent by this host (the system does so when memory runs out)"
 	case e.Signal != nil:
 		return fmt.Sprintf("was killed by signal %s", signalName(e.Signal))
 	case e.Status == 0:

@@ -82,7 +82,7 @@ func TestThePluginSeesLittleOfTheHostsEnvironment(t *testing.T) {
 	}
 }
 
-func TestThePluginHoldsTheInheritedFile(t *testing.T) {
+func TestThePluginHoldsTheFilesThatItIsGiven(t *testing.T) {
 	opts, _ := options(t)
 	lock, err := os.Create(filepath.Join(t.TempDir(), "lock"))
 	if err != nil {
@@ -91,10 +91,19 @@ func TestThePluginHoldsTheInheritedFile(t *testing.T) {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		t.Fatal(err)
 	}
-	opts.Inherit = lock
+	out, err := os.Create(filepath.Join(t.TempDir(), "output"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts.Inherit, opts.Stdout = lock, out
 	p := started(t, role("good"), opts)
-	if files := do(t, p, "files"); !strings.Contains(files, "4 "+lock.Name()) {
-		t.Errorf("files of the plugin: %s", files)
+	for _, want := range []string{"4 " + lock.Name(), "5 " + out.Name()} {
+		if files := do(t, p, "files"); !strings.Contains(files, want) {
+			t.Errorf("no %s among the files of the plugin: %s", want, files)
+		}
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
 	}
 	if err := lock.Close(); err != nil {
 		t.Fatal(err)

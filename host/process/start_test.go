@@ -115,7 +115,11 @@ func TestTheStartDeadlineHolds(t *testing.T) {
 				// The handshake must fit into it on a busy machine.
 				opts.StartTimeout = 3 * time.Second
 			}
+			began := time.Now()
 			_, err := Start(t.Context(), role(name), opts)
+			if took := time.Since(began); took > 45*time.Second { // far from go-plugin's own
+				t.Errorf("it took %v", took)
+			}
 			if !errors.Is(err, ErrStartTimeout) || !strings.Contains(err.Error(), says) {
 				t.Fatalf("error %v", err)
 			}

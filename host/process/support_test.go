@@ -75,7 +75,9 @@ func started(t *testing.T, cmd Command, opts Options) *Process {
 // do lets the plugin act; the answer is its text.
 func do(t *testing.T, p *Process, action string) string {
 	t.Helper()
-	res, err := p.Client().Validate(t.Context(), &pluginv1.ValidateRequest{Component: action})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	res, err := p.Client().Validate(ctx, &pluginv1.ValidateRequest{Component: action})
 	if err != nil {
 		t.Fatalf("%s: %v", action, err)
 	}

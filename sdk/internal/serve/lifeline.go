@@ -10,16 +10,22 @@ import (
 const (
 	envLifeline = "WEIR_LIFELINE_FD"
 	envLock     = "WEIR_LOCK_FD"
+	envStdout   = "WEIR_STDOUT_FD"
 )
 
 // holdOn takes over the files that the host passed: the process ends with the
-// lifeline, and keeps the lock. The variables go, since children get neither.
+// lifeline, and keeps the lock. The variables go, since children get neither. The
+// host's output is left to the component that writes to it; children get that
+// neither.
 func holdOn() error {
 	// Nothing refers to the lock: an os.File would be closed by the collector.
 	if lock, err := number(envLock); err != nil {
 		return err
 	} else if lock >= 0 {
 		hide(lock)
+	}
+	if out, err := strconv.Atoi(os.Getenv(envStdout)); err == nil && out > 2 {
+		hide(out)
 	}
 	fd, err := number(envLifeline)
 	if err != nil || fd < 0 {

@@ -122,10 +122,14 @@ func start(t *testing.T) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &running{cmd: command(t, "WEIR_LIFELINE_FD=3", "WEIR_LOCK_FD=4"), lifeline: w, lock: lock, stderr: &bytes.Buffer{}}
-	p.cmd.ExtraFiles = []*os.File{r, lock}
+	p := &running{cmd: command(t, "WEIR_LIFELINE_FD=3", "WEIR_LOCK_FD=4", "WEIR_STDOUT_FD=5"), lifeline: w, lock: lock, stderr: &bytes.Buffer{}}
+	out, err := os.Create(filepath.Join(t.TempDir(), "hosts-output"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.cmd.ExtraFiles = []*os.File{r, lock, out}
 	p.cmd.Stderr = p.stderr
-	out, err := p.cmd.StdoutPipe()
+	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,8 +141,8 @@ func start(t *testing.T) *running {
 		_ = p.cmd.Wait()
 		_, _ = w.Close(), lock.Close()
 	})
-	_ = r.Close()
-	p.stdout = bufio.NewReader(out)
+	_, _ = r.Close(), out.Close()
+	p.stdout = bufio.NewReader(stdout)
 	line, err := p.stdout.ReadString('\n')
 	if err != nil {
 		t.Fatal(err)
