@@ -28,7 +28,7 @@ func (t *task) work() error {
 		if err := t.startReading(); err != nil {
 			return err
 		}
-		defer t.reading.stop()
+		defer t.reading.halt()
 	}
 	for {
 		if err := t.turn(due.C); err != nil {

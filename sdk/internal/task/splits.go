@@ -21,6 +21,8 @@ type split struct {
 	data    []byte
 	start   []byte // where reading begins; nil: the beginning
 	open    bool
+	// restored splits open before assigned ones, whatever their ordinal.
+	restored bool
 
 	// Where the last hand-over that the loop has treated ended.
 	reader   Reader
@@ -42,7 +44,7 @@ type reading struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	splits    []*split // held, in order of enumeration
+	splits    []*split // held: restored ones first, each kind in order of enumeration
 	opened    int
 	bound     int
 	ended     []string // not told yet
@@ -99,17 +101,28 @@ func restoreSplit(e *pluginv1.Entry) (*split, error) {
 	if err := json.Unmarshal(e.GetPayload(), &s); err != nil {
 		return nil, fmt.Errorf("split %q in the checkpoint: %w", e.GetId(), err)
 	}
-	return &split{id: e.GetId(), ordinal: s.Ordinal, data: s.Split, start: s.Position}, nil
+	return &split{id: e.GetId(), ordinal: s.Ordinal, data: s.Split, start: s.Position, restored: true}, nil
 }
 
-// hold takes a split, in order of enumeration.
+// hold takes a split into its place.
 func (r *reading) hold(s *split) error {
 	if slices.ContainsFunc(r.splits, func(have *split) bool { return have.id == s.id }) {
 		return protocolErrorf("split %q is held already", s.id)
 	}
-	i, _ := slices.BinarySearchFunc(r.splits, s, func(a, b *split) int { return cmp.Compare(a.ordinal, b.ordinal) })
+	i, _ := slices.BinarySearchFunc(r.splits, s, inTurn)
 	r.splits = slices.Insert(r.splits, i, s)
 	return nil
+}
+
+// inTurn orders splits by when they are opened.
+func inTurn(a, b *split) int {
+	if a.restored != b.restored {
+		if a.restored {
+			return -1
+		}
+		return 1
+	}
+	return cmp.Compare(a.ordinal, b.ordinal)
 }
 
 // assign takes splits that the enumerator gave.
@@ -131,7 +144,7 @@ func (r *reading) noMoreSplits() {
 	r.checkExhausted()
 }
 
-// openMore opens waiting splits up to the bound, in order of enumeration.
+// openMore opens waiting splits up to the bound, in their turn.
 func (r *reading) openMore() error {
 	for _, s := range r.splits {
 		if r.opened >= r.bound {
@@ -288,5 +301,14 @@ func (r *reading) observe() {
 // halt stops all readers; what they have not handed over is not read.
 func (r *reading) halt() { r.cancel() }
 
-// stop ends reading for good.
-func (r *reading) stop() { r.cancel() }
+// drop forgets what nobody will take. The readers have ended.
+func (r *reading) drop() {
+	for {
+		select {
+		case h := <-r.handovers:
+			h.release()
+		default:
+			return
+		}
+	}
+}

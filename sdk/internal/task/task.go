@@ -169,6 +169,9 @@ func (t *task) run() {
 	t.sender.close()
 	t.group.Wait()
 	t.drainInput()
+	if t.reading != nil {
+		t.reading.drop()
+	}
 	t.report(true)
 	for _, m := range t.members {
 		m.close()
