@@ -12,11 +12,12 @@ GOFILES = $(shell git ls-files '*.go' ':!*.pb.go')
 all: build
 
 build:
-	$(GO) build -trimpath -ldflags='-s -w' -o bin/weir ./cmd/weir
+	$(GO) build -trimpath -tags cloud -ldflags='-s -w' -o bin/weir ./cmd/weir
 
 test:
 	$(GO) mod download
 	$(GO) vet ./...
+	$(GO) vet -tags cloud ./cmd/weir
 	$(GO) test -race -timeout 20m ./...
 
 lint: fmt vet staticcheck proto-check cross vuln
@@ -26,6 +27,7 @@ fmt:
 
 vet:
 	$(GO) vet ./...
+	$(GO) vet -tags cloud ./cmd/weir
 
 staticcheck:
 	$(TOOL) staticcheck ./...

@@ -16,7 +16,6 @@ import (
 
 	"github.com/weirstream/weir/checkpoint"
 	"github.com/weirstream/weir/checkpoint/storage"
-	"github.com/weirstream/weir/checkpoint/storage/cloud"
 	"github.com/weirstream/weir/coordination"
 	"github.com/weirstream/weir/host/local"
 )
@@ -59,7 +58,7 @@ func (f *checkpointFlags) with(ctx context.Context, name string, do func(*stored
 	if f.storage != "" {
 		url = f.storage
 	}
-	s.storage, err = local.OpenStorage(ctx, f.stateDir, name, url, storage.WithOpener(cloud.Open, cloud.Schemes...))
+	s.storage, err = local.OpenStorage(ctx, f.stateDir, name, url, storageOptions()...)
 	if err != nil {
 		return failed(fmt.Errorf("checkpoint storage: %w", err))
 	}

@@ -18,8 +18,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weirstream/weir/checkpoint"
-	"github.com/weirstream/weir/checkpoint/storage"
-	"github.com/weirstream/weir/checkpoint/storage/cloud"
 	"github.com/weirstream/weir/coordination"
 	"github.com/weirstream/weir/coordination/flock"
 	"github.com/weirstream/weir/host/console"
@@ -155,7 +153,7 @@ func runPipeline(parent context.Context, o runOptions, out, errOut io.Writer) er
 			return openError(err)
 		}
 	}
-	store, err := local.OpenStorage(ctx, o.stateDir, p.Name, p.Checkpoint.Storage, storage.WithOpener(cloud.Open, cloud.Schemes...))
+	store, err := local.OpenStorage(ctx, o.stateDir, p.Name, p.Checkpoint.Storage, storageOptions()...)
 	if err != nil {
 		return failed(fmt.Errorf("checkpoint storage: %w", err))
 	}
