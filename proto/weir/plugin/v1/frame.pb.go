@@ -372,9 +372,13 @@ func (x *Attach) GetTask() *TaskRef {
 // An origin run says where records come from: split (uint32 little endian,
 // index into Origin.splits), count (uint32), ordinal of the first in its split
 // (int64), step between ordinals (int64). The counts add up to records.
+//
+// has_nulls stands only on a PER_RECORD column, and never on time. The bytes of a
+// CONSTANT column times records are at most 256 MiB. An empty split id in Origin
+// means that the origin is unknown.
 type Batch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Never 0.
+	// 1 to 4,194,304.
 	Records uint32  `protobuf:"varint,1,opt,name=records,proto3" json:"records,omitempty"`
 	Key     *Column `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	Value   *Column `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
