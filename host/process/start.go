@@ -152,9 +152,9 @@ func (p *Process) abandon(ctx context.Context, began time.Time, err error, refus
 	case refused != nil:
 		return refused
 	case p.exit.Reason == "" && unshaken && p.exit.Signal == nil && p.exit.Dump == "":
-		e = p.failed(ErrNotPlugin, fmt.Sprintf("%s without a handshake: it is no Weir plugin, or one that fails while starting", p.exit.how()))
+		e = p.failed(ErrNotPlugin, fmt.Sprintf("exited with status %d without a handshake: it is no Weir plugin, or one that fails while starting", p.exit.Status))
 	case p.exit.Reason == "":
-		e = p.failed(ErrCrashed, fmt.Sprintf("%s while starting", p.exit.how()))
+		e = p.failed(ErrCrashed, "while starting, it "+p.exit.how())
 	case timedOut && unshaken:
 		e = p.failed(ErrStartTimeout, fmt.Sprintf("no handshake within %v: it is no Weir plugin, or one that hangs while starting", took))
 	case timedOut:
