@@ -27,6 +27,17 @@ func Upper() sdk.Component {
 		sdk.PreservesOrder(), sdk.PreservesKey())
 }
 
+// upperOf maps each byte: a table spares a branch that real text mispredicts.
+var upperOf = func() (t [256]byte) {
+	for i := range t {
+		t[i] = byte(i)
+		if 'a' <= i && i <= 'z' {
+			t[i] -= 'a' - 'A'
+		}
+	}
+	return t
+}()
+
 type upper struct{}
 
 func (upper) Process(_ context.Context, in *sdk.Batch, out *sdk.Collector) error {
@@ -34,9 +45,7 @@ func (upper) Process(_ context.Context, in *sdk.Batch, out *sdk.Collector) error
 		value := r.Value()
 		b := append(out.AvailableBuffer(), value...)
 		for i, c := range b {
-			if 'a' <= c && c <= 'z' {
-				b[i] = c - 'a' + 'A'
-			}
+			b[i] = upperOf[c]
 		}
 		out.Emit(r, b)
 	}

@@ -124,17 +124,6 @@ func (pl *plan) sinks() []*pipeline.Node {
 	return out
 }
 
-// sources lists the source nodes in the order of the pipeline.
-func (pl *plan) sources() []*pipeline.Node {
-	var out []*pipeline.Node
-	for _, n := range pl.pipeline.Nodes {
-		if n.Kind == pluginv1.Kind_KIND_SOURCE {
-			out = append(out, n)
-		}
-	}
-	return out
-}
-
 // members describes a task's chain to the plugin. An enumerator is a chain of
 // its source alone. ended says, by id, which nodes' input had ended in the
 // restored checkpoint. A member is told its node's id and not its name, since

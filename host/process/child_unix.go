@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/weirstream/weir/proto/wire"
 )
 
 // passFiles hands the lifeline, the inherited file and the host's output to the
@@ -18,12 +20,12 @@ func passFiles(cmd *exec.Cmd, lifeline, inherit, stdout *os.File) {
 		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
 		cmd.Env = append(cmd.Env, name+"="+strconv.Itoa(2+len(cmd.ExtraFiles)))
 	}
-	pass(EnvLifeline, lifeline)
+	pass(wire.EnvLifeline, lifeline)
 	if inherit != nil {
-		pass(EnvLock, inherit)
+		pass(wire.EnvLock, inherit)
 	}
 	if stdout != nil {
-		pass(EnvStdout, stdout)
+		pass(wire.EnvStdout, stdout)
 	}
 }
 

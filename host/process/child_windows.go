@@ -4,13 +4,15 @@ import (
 	"os"
 	"os/exec"
 	"syscall"
+
+	"github.com/weirstream/weir/proto/wire"
 )
 
 // passFiles makes the lifeline standard input: Windows passes no other files on,
 // so neither the inherited one nor the host's output reaches the process.
 func passFiles(cmd *exec.Cmd, lifeline, _, _ *os.File) {
 	cmd.Stdin = lifeline
-	cmd.Env = append(cmd.Env, EnvLifeline+"=0")
+	cmd.Env = append(cmd.Env, wire.EnvLifeline+"=0")
 }
 
 func prepare(cmd *exec.Cmd) {

@@ -11,18 +11,6 @@ import (
 	"time"
 )
 
-// Variables through which a plugin learns the numbers of the files it inherits.
-const (
-	// EnvLifeline holds the number of the file that ends when the host is gone.
-	EnvLifeline = "WEIR_LIFELINE_FD"
-	// EnvLock holds the number of a file to keep open and hand to no child; absent
-	// where there is none.
-	EnvLock = "WEIR_LOCK_FD"
-	// EnvStdout holds the number of the file that is the host's standard output;
-	// absent where the host does not lend it.
-	EnvStdout = "WEIR_STDOUT_FD"
-)
-
 // Command says how to start a plugin.
 type Command struct {
 	// Name is the plugin's name, for messages and the log: "acme".

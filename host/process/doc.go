@@ -19,15 +19,15 @@
 //   - Arguments and environment of the [Command], on top of the few variables
 //     that [BaseEnv] lists; nothing else of the host's environment.
 //   - Standard input is empty, except on Windows (see below).
-//   - The lifeline: the read end of a pipe whose number stands in [EnvLifeline].
+//   - The lifeline: the read end of a pipe whose number stands in [wire.EnvLifeline].
 //     It delivers end of file when the host is gone or wants the plugin gone; the
 //     plugin then exits at once. On Linux the kernel kills the process too when
 //     its host dies, since a stopped process reads no pipe. On Windows, which
 //     passes no numbered files on, the lifeline is standard input.
-//   - The file in [Options.Inherit], if any, whose number stands in [EnvLock].
+//   - The file in [Options.Inherit], if any, whose number stands in [wire.EnvLock].
 //     The plugin does nothing with it but keep it open, so that a lock which the
 //     host holds on it is held until the last of its plugins is gone.
-//   - The file in [Options.Stdout], if any, whose number stands in [EnvStdout], for
+//   - The file in [Options.Stdout], if any, whose number stands in [wire.EnvStdout], for
 //     components that write to the host's standard output.
 //   - A process group of its own: a ^C on the terminal reaches the host alone.
 //

@@ -96,7 +96,7 @@ func serve(p *testPlugin, version int) {
 }
 
 func watchLifeline() {
-	fd, err := strconv.Atoi(os.Getenv(EnvLifeline))
+	fd, err := strconv.Atoi(os.Getenv(wire.EnvLifeline))
 	if err != nil {
 		return
 	}

@@ -77,7 +77,7 @@ func TestThePluginSeesLittleOfTheHostsEnvironment(t *testing.T) {
 			t.Errorf("no %q in the plugin's environment:%s", want, env)
 		}
 	}
-	if strings.Contains(env, "hunter2") || strings.Contains(env, EnvLock) {
+	if strings.Contains(env, "hunter2") || strings.Contains(env, wire.EnvLock) {
 		t.Errorf("the plugin's environment holds what it should not:%s", env)
 	}
 }

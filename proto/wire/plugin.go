@@ -27,6 +27,19 @@ const (
 	bufferBytes     = 256 << 10
 )
 
+// Variables through which a plugin learns the numbers of the files that it
+// inherits from its host.
+const (
+	// EnvLifeline: the file that ends when the host is gone or wants the plugin
+	// gone; the plugin then exits at once.
+	EnvLifeline = "WEIR_LIFELINE_FD"
+	// EnvLock: a file to keep open and hand to no child; absent where there is none.
+	EnvLock = "WEIR_LOCK_FD"
+	// EnvStdout: the host's standard output, lent to components that write there;
+	// absent where it is not.
+	EnvStdout = "WEIR_STDOUT_FD"
+)
+
 // Handshake is what host and plugin show each other before they speak. It keeps
 // a plugin from being started by hand by mistake; it is not a secret.
 func Handshake() plugin.HandshakeConfig {

@@ -4,13 +4,8 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-)
 
-// Variables in which the host tells the numbers of the files that it passes.
-const (
-	envLifeline = "WEIR_LIFELINE_FD"
-	envLock     = "WEIR_LOCK_FD"
-	envStdout   = "WEIR_STDOUT_FD"
+	"github.com/weirstream/weir/proto/wire"
 )
 
 // holdOn takes over the files that the host passed: the process ends with the
@@ -19,21 +14,21 @@ const (
 // neither.
 func holdOn() error {
 	// Nothing refers to the lock: an os.File would be closed by the collector.
-	if lock, err := number(envLock); err != nil {
+	if lock, err := number(wire.EnvLock); err != nil {
 		return err
 	} else if lock >= 0 {
 		hide(lock)
 	}
-	if out, err := strconv.Atoi(os.Getenv(envStdout)); err == nil && out > 2 {
+	if out, err := strconv.Atoi(os.Getenv(wire.EnvStdout)); err == nil && out > 2 {
 		hide(out)
 	}
-	fd, err := number(envLifeline)
+	fd, err := number(wire.EnvLifeline)
 	if err != nil || fd < 0 {
 		return err
 	}
 	lifeline := os.Stdin
 	if fd != 0 {
-		if lifeline, err = open(fd, envLifeline); err != nil {
+		if lifeline, err = open(fd, wire.EnvLifeline); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/weirstream/weir/proto/wire"
 )
 
 func TestTheLockIsKeptAndChildrenGetNeither(t *testing.T) {
@@ -19,7 +21,7 @@ func TestTheLockIsKeptAndChildrenGetNeither(t *testing.T) {
 		t.Fatal(err)
 	}
 	child := p.do(t, "child")
-	for _, not := range []string{envLifeline, envLock, p.lock.Name(), lifeline, "hosts-output"} {
+	for _, not := range []string{wire.EnvLifeline, wire.EnvLock, p.lock.Name(), lifeline, "hosts-output"} {
 		if strings.Contains(child, not) {
 			t.Errorf("a child of the plugin has %q:\n%s", not, child)
 		}
