@@ -1,0 +1,37 @@
+package file
+
+import (
+	"context"
+	"time"
+
+	"github.com/weirstream/weir/sdk"
+)
+
+// SourceConfig is the source's configuration.
+type SourceConfig struct {
+	Path      string        `weir:"path,required" doc:"A file, a folder (all files in it), or a glob; ** matches any number of folders. Names that begin with a dot are left out unless the path names them."`
+	Format    string        `weir:"format" default:"lines" enum:"lines" doc:"lines: each line without its newline is a record; a carriage return stays."`
+	Follow    bool          `weir:"follow" default:"false" doc:"Goes on as tail -F does: what is appended is read, a rotated file is read to its end and then the one that took its name, and new files are found."`
+	Start     string        `weir:"start" default:"beginning" enum:"beginning,end" doc:"Where reading begins in files that are there at the first start. Files found later are read from their beginning."`
+	SplitSize sdk.ByteSize  `weir:"split_size" default:"64MiB" min:"1" doc:"A larger plain file is divided into ranges of this size, which tasks read side by side. A followed or compressed file is never divided."`
+	Poll      time.Duration `weir:"poll" default:"200ms" min:"1ms" max:"1h" doc:"How often a followed file is looked at for more."`
+}
+
+// Capabilities implements [sdk.Claimer].
+func (c *SourceConfig) Capabilities(caps *sdk.Capabilities) {
+	if c.Follow {
+		caps.Bounded = false
+		caps.ConcurrentSplits = 0
+	}
+}
+
+// Source returns the component.
+func Source() sdk.Component {
+	return sdk.NewSource("file", "Reads the lines of files: once, or as they grow.",
+		func(_ context.Context, cfg *SourceConfig, t *sdk.Task) (*source, error) { return newSource(cfg, t) },
+		sdk.Bounded(), sdk.ConcurrentSplits(readsAtOnce),
+		sdk.Description(`Files that end in .gz or .zst are read as what they hold. A line above the
+pipeline's max_record is a failed record, and reading goes on behind it.`),
+		sdk.Example("Every log of a folder", "path: logs/*.log\n"),
+		sdk.Example("A growing file", "path: /var/log/app.log\nfollow: true\nstart: end\n"))
+}
