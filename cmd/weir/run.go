@@ -107,11 +107,7 @@ func runPipeline(parent context.Context, o runOptions, out, errOut io.Writer) er
 	if home != nil {
 		opts.Inherit, opts.DumpDir = home.Inherit(), home.DumpDir()
 	}
-	preferred := ""
-	if home != nil {
-		preferred = home.SocketDir()
-	}
-	sockets, removeSockets, err := process.SocketDir(preferred)
+	sockets, removeSockets, err := socketDir(home)
 	if err != nil {
 		return failed(err)
 	}
@@ -213,6 +209,14 @@ func writesToStdout(p *pipeline.Pipeline) bool {
 		}
 	}
 	return false
+}
+
+// socketDir is where plugins' sockets go while there may be no state folder yet.
+func socketDir(home *local.Home) (dir string, remove func() error, err error) {
+	if home == nil {
+		return process.SocketDir("")
+	}
+	return home.Sockets()
 }
 
 // openError says what to do about a state folder that cannot be used.

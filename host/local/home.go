@@ -8,7 +8,7 @@
 //	weir.db                   coordination records
 //	checkpoints/              checkpoint storage, where the file names no other
 //	dumps/                    goroutine dumps of plugins that hung
-//	run/                      sockets of plugins
+//	run/                      sockets of plugins, or a link to where they are
 package local
 
 import (
@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/adrg/xdg"
 
@@ -27,6 +28,7 @@ import (
 	"github.com/weirstream/weir/coordination"
 	"github.com/weirstream/weir/coordination/embedded"
 	"github.com/weirstream/weir/coordination/flock"
+	"github.com/weirstream/weir/host/process"
 )
 
 // DefaultStateDir is the folder for the state of all pipelines of this user.
@@ -71,7 +73,11 @@ func Open(ctx context.Context, stateDir, name string, log *slog.Logger) (*Home, 
 		return nil, err
 	}
 	h := &Home{Dir: dir, locks: locks}
-	if err := h.open(ctx, name); err != nil {
+	err = h.removeSockets()
+	if err == nil {
+		err = h.open(ctx, name)
+	}
+	if err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
 	return h, nil
@@ -100,8 +106,39 @@ func (h *Home) Leadership() *coordination.Leadership { return h.lead }
 // DumpDir is where goroutine dumps of hung plugins go.
 func (h *Home) DumpDir() string { return filepath.Join(h.Dir, dumpsDir) }
 
-// SocketDir is where plugins' sockets go, if the path is short enough.
-func (h *Home) SocketDir() string { return filepath.Join(h.Dir, socketsDir) }
+// Sockets makes the folder for plugins' sockets: in the state folder if the path
+// is short enough for a socket, else in the system's folder for temporary files,
+// with a link from the state folder so that the next run finds what a killed one
+// left there. The caller calls remove when the last process is gone.
+func (h *Home) Sockets() (dir string, remove func() error, err error) {
+	own := filepath.Join(h.Dir, socketsDir)
+	dir, remove, err = process.SocketDir(own)
+	if err != nil {
+		return "", nil, err
+	}
+	if abs, err := filepath.Abs(own); err == nil && abs == dir {
+		return dir, remove, nil
+	}
+	if err := os.Symlink(dir, own); err != nil {
+		return "", nil, errors.Join(fmt.Errorf("folder for sockets: %w", err), remove())
+	}
+	return dir, func() error { return errors.Join(remove(), os.Remove(own)) }, nil
+}
+
+// removeSockets removes what a killed run left. Both locks are held, so nobody
+// uses it any more.
+func (h *Home) removeSockets() error {
+	own := filepath.Join(h.Dir, socketsDir)
+	if elsewhere, err := os.Readlink(own); err == nil && strings.HasPrefix(filepath.Base(elsewhere), process.SocketPrefix) {
+		if err := os.RemoveAll(elsewhere); err != nil {
+			return fmt.Errorf("sockets of a former run: %w", err)
+		}
+	}
+	if err := os.RemoveAll(own); err != nil {
+		return fmt.Errorf("sockets of a former run: %w", err)
+	}
+	return nil
+}
 
 // StorageURL is where checkpoints go unless the pipeline says otherwise.
 func StorageURL(stateDir, name string) string {

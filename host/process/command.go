@@ -151,6 +151,10 @@ func BaseEnv() []string {
 // folder and a file name with up to ten random digits each.
 const maxSocketDir = 103 - len("/plugin-dir4294967295/plugin4294967295")
 
+// SocketPrefix is what the names of folders begin with that SocketDir makes in the
+// system's folder for temporary files.
+const SocketPrefix = "weir-"
+
 // SocketDir returns an owner-only folder that is good for [Options.SocketDir]:
 // preferred, made if missing, where its path is short enough for a Unix socket;
 // else a new one in the system's folder for temporary files. The caller calls
@@ -164,7 +168,7 @@ func SocketDir(preferred string) (dir string, remove func() error, err error) {
 		// Removes the folder only if it is empty.
 		return abs, func() error { _ = os.Remove(abs); return nil }, nil
 	}
-	dir, err = os.MkdirTemp("", "weir-")
+	dir, err = os.MkdirTemp("", SocketPrefix)
 	if err != nil {
 		return "", nil, fmt.Errorf("folder for sockets: %w", err)
 	}
