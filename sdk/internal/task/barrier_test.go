@@ -14,11 +14,12 @@ import (
 
 func TestWhatComesBeforeABarrierLeavesBeforeIt(t *testing.T) {
 	rng := seeded(t)
+	inside := fork(rng)
 	f := mapped(strings.ToUpper)
 	held := []string{}
 	inner := f.process
 	f.process = func(ctx context.Context, port int, in *wire.Batch, out *Output) error {
-		if rng.IntN(2) == 0 {
+		if inside.IntN(2) == 0 {
 			return inner(ctx, port, in, out)
 		}
 		for i := range in.Len() {

@@ -111,13 +111,13 @@ func (t *task) receiveControl(stream controlStream, heard chan struct{}) error {
 		switch k := r.GetKind().(type) {
 		case *pluginv1.ControlRequest_RestorePart:
 			if !restoring {
-				err = errors.New("RestorePart after Restored")
+				err = errors.New("a RestorePart after Restored")
 			} else {
 				err = restore.add(k.RestorePart.GetEntries()...)
 			}
 		case *pluginv1.ControlRequest_Restored:
 			if !restoring {
-				err = errors.New("Restored twice")
+				err = errors.New("a second Restored")
 				break
 			}
 			restoring = false
@@ -131,9 +131,9 @@ func (t *task) receiveControl(stream controlStream, heard chan struct{}) error {
 			t.finished.put(checkpointOutcome{k.Aborted.GetCheckpoint(), false})
 		case *pluginv1.ControlRequest_SplitRequest:
 			if !t.enumerates() {
-				err = errors.New("SplitRequest to a task that is no enumerator")
+				err = errors.New("a SplitRequest to a task that is no enumerator")
 			} else if k.SplitRequest.GetReader() >= t.open.GetParallelism() {
-				err = fmt.Errorf("SplitRequest of reader %d of %d", k.SplitRequest.GetReader(), t.open.GetParallelism())
+				err = fmt.Errorf("a SplitRequest of reader %d of %d", k.SplitRequest.GetReader(), t.open.GetParallelism())
 			} else {
 				t.requests.put(k.SplitRequest)
 			}
@@ -144,9 +144,9 @@ func (t *task) receiveControl(stream controlStream, heard chan struct{}) error {
 				t.log.Warn("unknown log level", "level", k.SetLogLevel.GetLevel())
 			}
 		case *pluginv1.ControlRequest_Open:
-			err = errors.New("Open twice")
+			err = errors.New("a second Open")
 		case *pluginv1.ControlRequest_SlotRelease:
-			err = errors.New("SlotRelease, but no shared segment is in use")
+			err = errors.New("a SlotRelease, but no shared segment is in use")
 		case *pluginv1.ControlRequest_Heartbeat:
 		default:
 			// A newer host says something that this plugin does not know.

@@ -83,8 +83,8 @@ func TestOpenRefusesWhatItCannotRun(t *testing.T) {
 func TestARequestOutOfOrderIsAnErrorThatNamesIt(t *testing.T) {
 	entry := &pluginv1.Entry{Kind: pluginv1.Entry_KIND_LIST, Id: "x"}
 	for name, r := range map[string]*pluginv1.ControlRequest{
-		"Open twice":                  {Kind: &pluginv1.ControlRequest_Open{Open: &pluginv1.Open{}}},
-		"Restored twice":              {Kind: &pluginv1.ControlRequest_Restored{Restored: &pluginv1.Restored{}}},
+		"a second Open":               {Kind: &pluginv1.ControlRequest_Open{Open: &pluginv1.Open{}}},
+		"a second Restored":           {Kind: &pluginv1.ControlRequest_Restored{Restored: &pluginv1.Restored{}}},
 		"RestorePart after Restored":  {Kind: &pluginv1.ControlRequest_RestorePart{RestorePart: &pluginv1.RestorePart{Entries: []*pluginv1.Entry{entry}}}},
 		"SplitRequest to a task that": {Kind: &pluginv1.ControlRequest_SplitRequest{SplitRequest: &pluginv1.SplitRequest{}}},
 		"SlotRelease, but":            {Kind: &pluginv1.ControlRequest_SlotRelease{SlotRelease: &pluginv1.SlotRelease{}}},

@@ -437,8 +437,12 @@ func TestErrorsKeepTheirClassAndNameTheirMember(t *testing.T) {
 
 func TestAPanicIsAnUnmarkedErrorWithTheStack(t *testing.T) {
 	for call, f := range map[string]*fakeOperator{
-		"Process": {process: func(context.Context, int, *wire.Batch, *Output) error { var m map[string]int; m["x"] = 1; return nil }},
-		"Flush":   {flush: func(context.Context, bool, *Output) error { panic(errTest) }},
+		"Process": {process: func(context.Context, int, *wire.Batch, *Output) error {
+			var none []int
+			_ = none[len(none)]
+			return nil
+		}},
+		"Flush": {flush: func(context.Context, bool, *Output) error { panic(errTest) }},
 	} {
 		t.Run(call, func(t *testing.T) {
 			h := newHost(t, []*Component{operatorNamed("op", f), operatorNamed("fine", &fakeOperator{})})
@@ -540,9 +544,10 @@ func TestNoRecordIsLostOrDoubledWhateverFails(t *testing.T) {
 	for range 20 {
 		action := []pluginv1.FailurePolicy_Action{skip, letter}[rng.IntN(2)]
 		p := &pluginv1.FailurePolicy{Action: action, Retries: uint32(rng.IntN(3)), Backoff: durationpb.New(time.Microsecond), MaxBackoff: durationpb.New(time.Microsecond)}
+		inside := fork(rng)
 		f := &fakeOperator{process: func(_ context.Context, _ int, in *wire.Batch, out *Output) error {
 			for i := range in.Len() {
-				switch rng.IntN(6) {
+				switch inside.IntN(6) {
 				case 0:
 					out.Fail(in, i, errTest)
 				case 1:

@@ -130,11 +130,11 @@ func (t *task) accept(f *wire.Frame) (inFrame, error) {
 	if h.Kind == wire.KindBatch {
 		if head.isSource() || int(h.Port) >= max(1, len(head.spec.GetInputs())) {
 			f.Free()
-			return inFrame{}, fmt.Errorf("Batch for input %d of component %q, which has %d", h.Port, head.spec.GetComponent(), len(head.spec.GetInputs()))
+			return inFrame{}, fmt.Errorf("a Batch for input %d of component %q, which has %d", h.Port, head.spec.GetComponent(), len(head.spec.GetInputs()))
 		}
 		b, err := t.pool.Decode(f, h)
 		if err != nil {
-			return inFrame{}, fmt.Errorf("Batch for component %q: %w", head.spec.GetComponent(), err)
+			return inFrame{}, fmt.Errorf("a Batch for component %q: %w", head.spec.GetComponent(), err)
 		}
 		return inFrame{port: int(h.Port), batch: b}, nil
 	}

@@ -17,3 +17,6 @@ func seeded(t testing.TB) *rand.Rand {
 	t.Logf("WEIR_SEED=%d", seed)
 	return rand.New(rand.NewPCG(seed, 0))
 }
+
+// fork returns a source for another goroutine.
+func fork(r *rand.Rand) *rand.Rand { return rand.New(rand.NewPCG(r.Uint64(), r.Uint64())) }
