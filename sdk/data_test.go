@@ -9,8 +9,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weirstream/weir/sdk"
+	"github.com/weirstream/weir/sdk/internal/task"
 	"github.com/weirstream/weir/sdk/sdktest"
 )
 
@@ -221,6 +223,40 @@ func TestASourceWithACursorListsWhatIsNew(t *testing.T) {
 		t.Errorf("got %q", ids)
 	}
 }
+
+func TestACursorMayBeEmpty(t *testing.T) {
+	c := sdk.NewSource("cursored", "", func(context.Context, *struct{}, *sdk.Task) (*firstCursor, error) { return &firstCursor{}, nil })
+	def, err := c.Definition()
+	if err != nil {
+		t.Fatal(err)
+	}
+	src, err := def.OpenSource(t.Context(), []byte(`{}`), &task.Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, next, _, err := src.Splits(t.Context(), nil)
+	if next == nil || err != nil {
+		t.Errorf("cursor %v, %v: without one, the source would have to list all splits anew", next, err)
+	}
+	if _, _, _, err := src.Splits(t.Context(), next); err != nil {
+		t.Errorf("the author's first cursor is nil: %v", err)
+	}
+	if src.Progress().GetTotal() != 4 || src.SplitInterval() != time.Minute {
+		t.Errorf("progress %v, interval %v", src.Progress(), src.SplitInterval())
+	}
+}
+
+// firstCursor is a source that has no cursor yet.
+type firstCursor struct{ cursored }
+
+func (*firstCursor) SplitsAfter(_ context.Context, cursor []byte) ([]sdk.Split[string], []byte, bool, error) {
+	if cursor != nil {
+		return nil, nil, false, errors.New("a cursor that was never returned")
+	}
+	return nil, nil, true, nil
+}
+
+func (*firstCursor) SplitInterval() time.Duration { return time.Minute }
 
 func TestPositionsThatAreNoJSONAreFatal(t *testing.T) {
 	c := sdk.NewSource("numbers", "", func(context.Context, *struct{}, *sdk.Task) (*numbers, error) { return &numbers{n: 3}, nil })

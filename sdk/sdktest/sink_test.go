@@ -21,6 +21,8 @@ type store struct {
 	hidden    map[string][]string
 	published map[string][]string
 	withdrawn uint64 // checkpoint
+	kept      []part // of the last Sweep
+	restored  uint64 // checkpoint of the last task
 }
 
 func newStore() *store {
@@ -139,11 +141,9 @@ func (p *publisher) Sweep(_ context.Context, s sdk.Sweep) error {
 	if err != nil {
 		return err
 	}
-	if len(kept) > 0 && len(kept[0].Lines) == 0 {
-		return errors.New("an empty part is kept")
-	}
 	p.store.mu.Lock()
 	defer p.store.mu.Unlock()
+	p.store.kept = kept
 	if s.Retract {
 		p.store.withdrawn = s.RestoredCheckpoint
 	}
@@ -163,6 +163,7 @@ func partsComponent(s *store) sdk.Component {
 	return sdk.NewTwoPhaseSink("parts", "Parts in memory.",
 		func(_ context.Context, cfg *partsConfig, t *sdk.Task) (*parts, error) {
 			p := &parts{store: s, cfg: cfg, task: t}
+			s.restored = t.RestoredCheckpoint
 			kept, err := sdk.RestoredWriterState[part](t)
 			if err != nil {
 				return nil, err
@@ -236,6 +237,12 @@ func TestRestartGoesOnFromACheckpoint(t *testing.T) {
 	sees(t, s, "a", "b")
 	if len(s.hidden) > 0 {
 		t.Errorf("left behind: %v", s.hidden)
+	}
+	if want := []part{{Lines: []string{"c"}}}; !reflect.DeepEqual(s.kept, want) {
+		t.Errorf("Sweep was told to keep %v, want %v", s.kept, want)
+	}
+	if s.restored != c.Number {
+		t.Errorf("the task was restored from checkpoint %d, not %d", s.restored, c.Number)
 	}
 	sink.Write(sdktest.Values("d", "e")...)
 	end, _ := sink.End()

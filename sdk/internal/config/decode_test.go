@@ -61,8 +61,7 @@ type full struct {
 	Topic   string              `weir:"topic" xor:"what"`
 	Topics  []string            `weir:"topics" xor:"what"`
 	Dotted  int                 `weir:"group.id" default:"-7"`
-	ignored int
-	Skipped chan int `weir:"-"`
+	Skipped chan int            `weir:"-"`
 }
 
 // base makes a configuration valid apart from what a case adds.
