@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -234,6 +235,7 @@ func (h History) Start(leader uint64, c Choice) Start {
 	if !c.FromSavepoint {
 		s.Newest = c.Record
 	}
+	maps.DeleteFunc(s.Savepoints, func(_ string, n uint64) bool { return c.passed(n) })
 	if s.Newest != nil {
 		s.Committed = max(s.Committed, s.Newest.N)
 	}

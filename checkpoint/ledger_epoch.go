@@ -19,8 +19,9 @@ func newUID() string { return strings.ToLower(rand.Text()[:20]) }
 // only then reads the history. It needs a leadership. Called again it starts yet
 // another epoch.
 func (l *Ledger) Begin(ctx context.Context, g Generation) (History, error) {
+	var lineage Lineage
 	err := l.decide(ctx, "begin epoch", true, func(ctx context.Context) ([]coordination.Op, bool, error) {
-		lineage := Lineage{UID: newUID()}
+		lineage = Lineage{UID: newUID()}
 		version, found, err := l.find(ctx, l.epochPath(), &lineage)
 		if err != nil {
 			return nil, false, err
@@ -34,7 +35,12 @@ func (l *Ledger) Begin(ctx context.Context, g Generation) (History, error) {
 	if err != nil {
 		return History{}, err
 	}
-	return l.Load(ctx)
+	h, err := l.Load(ctx)
+	if err == nil && (h.Lineage.UID != lineage.UID || h.Lineage.Epoch != lineage.Epoch) {
+		// What was read is another's epoch already: it must not be taken for ours.
+		return History{}, fmt.Errorf("pipeline %s: begin epoch %d: %w", l.name, lineage.Epoch, ErrFenced)
+	}
+	return h, err
 }
 
 // closeAll removes every pending record and the acks below.
@@ -110,6 +116,16 @@ func (l *Ledger) Fresh(ctx context.Context, from string) (History, error) {
 	return before, nil
 }
 
+// InCharge returns nil if this leadership and this epoch still hold, and ErrFenced
+// if they do not. Who was replaced may find that a checkpoint cannot be restored
+// only because its successor has dropped it: ask before failing a pipeline for it.
+func (l *Ledger) InCharge(ctx context.Context, epoch uint64) error {
+	return l.decide(ctx, "ask who is in charge", true, func(ctx context.Context) ([]coordination.Op, bool, error) {
+		check, err := l.current(ctx, "", epoch)
+		return []coordination.Op{check}, false, err
+	})
+}
+
 // current reads the lineage and refuses if it is not of this uid and epoch. The
 // operation checks in a commit that it still is.
 func (l *Ledger) current(ctx context.Context, uid string, epoch uint64) (coordination.Op, error) {
@@ -137,16 +153,7 @@ func (l *Ledger) Adopt(ctx context.Context, epoch uint64, c Choice) error {
 		if lineage.Epoch != epoch || len(lineage.Generations) == 0 {
 			return nil, false, ErrFenced
 		}
-		g := &lineage.Generations[len(lineage.Generations)-1]
-		was := *g
-		g.AcceptedDuplicates = c.AcceptedDuplicates
-		if r := c.Record; r != nil {
-			g.Restored = r.N
-			if c.FromSavepoint {
-				g.Savepoint = r.Savepoint
-			}
-		}
-		if g.Restored != was.Restored || g.Savepoint != was.Savepoint || g.AcceptedDuplicates != was.AcceptedDuplicates {
+		if lineage.adopt(c) {
 			ops = append(ops, write(l.epochPath(), lineage, version, true))
 		}
 		for _, p := range c.Passed {
@@ -164,6 +171,24 @@ func (l *Ledger) Adopt(ctx context.Context, epoch uint64, c Choice) error {
 	})
 }
 
+// adopt notes a choice and says whether that changes anything.
+func (l *Lineage) adopt(c Choice) bool {
+	g := &l.Generations[len(l.Generations)-1]
+	was, retract, accepted := *g, l.Retract, len(l.AcceptedDuplicates)
+	if r := c.Record; r != nil {
+		g.Restored = r.N
+		if c.FromSavepoint {
+			g.Savepoint = r.Savepoint
+		}
+	}
+	l.Retract = c.Retract
+	if c.AcceptedDuplicates && !slices.Contains(l.AcceptedDuplicates, l.Epoch) {
+		l.AcceptedDuplicates = append(l.AcceptedDuplicates, l.Epoch)
+	}
+	return g.Restored != was.Restored || g.Savepoint != was.Savepoint || l.Retract != retract ||
+		len(l.AcceptedDuplicates) != accepted
+}
+
 // shorten keeps a reason small enough for a record.
 func shorten(s string) string {
 	const limit = 1 << 10
@@ -173,8 +198,9 @@ func shorten(s string) string {
 	return s
 }
 
-// Swept drops the earlier generations that no retained record is of. It needs a
-// leadership and comes after every sink node was swept. It relies on writers that
+// Swept drops the earlier generations that no retained record is of, and notes that
+// nothing is left to retract. It needs a leadership and comes after every sink node
+// was swept. It relies on writers that
 // take over, before their first snapshot, what an earlier epoch left unfinished:
 // so a record names unfinished output of its own epoch alone.
 func (l *Ledger) Swept(ctx context.Context, epoch uint64) error {
@@ -191,12 +217,14 @@ func (l *Ledger) Swept(ctx context.Context, epoch uint64) error {
 		if err != nil {
 			return nil, false, err
 		}
-		before := len(lineage.Generations)
+		before, retract := len(lineage.Generations), lineage.Retract
+		lineage.Retract = false
 		lineage.Generations = slices.DeleteFunc(lineage.Generations, func(g Generation) bool {
 			return g.Epoch < epoch && !slices.ContainsFunc(records, func(r Record) bool {
 				return r.Epoch == g.Epoch && r.State != Abandoned
 			})
 		})
-		return []coordination.Op{write(l.epochPath(), lineage, version, true)}, len(lineage.Generations) == before, nil
+		return []coordination.Op{write(l.epochPath(), lineage, version, true)},
+			len(lineage.Generations) == before && !retract, nil
 	})
 }

@@ -133,7 +133,11 @@ func (l *Ledger) ClosePending(ctx context.Context, n uint64) error {
 			return nil, false, err
 		}
 		ops, err := l.consume(ctx, n)
-		return ops, err == nil && len(ops) == 0, err
+		if len(ops) == 0 {
+			// It is gone. Only who still leads knows that no record came of it.
+			ops = []coordination.Op{coordination.CheckAbsent(l.pendingPath(n)), coordination.CheckAbsent(l.recordPath(n))}
+		}
+		return ops, false, err
 	})
 }
 

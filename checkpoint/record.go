@@ -19,6 +19,12 @@ type Lineage struct {
 	// something outside. An earlier one is dropped once a sweep of all sink nodes
 	// has succeeded at a time when no retained record was of it.
 	Generations []Generation `json:"generations,omitempty"`
+	// Retract: output beyond the restored checkpoint is still to be withdrawn, since
+	// no sweep has succeeded after that was decided.
+	Retract bool `json:"retract,omitempty"`
+	// AcceptedDuplicates are the epochs that began below output that may have been
+	// published, because a person allowed it.
+	AcceptedDuplicates []uint64 `json:"accepted_duplicates,omitempty"`
 	// From is the savepoint that the uid began with, until it has a checkpoint.
 	From string `json:"from,omitempty"`
 	// Former uids of this name, whose objects in storage may still be there.
@@ -35,9 +41,6 @@ type Generation struct {
 	// none. Savepoint is its name where it was a savepoint.
 	Restored  uint64 `json:"restored,omitempty"`
 	Savepoint string `json:"savepoint,omitempty"`
-	// AcceptedDuplicates: a person allowed to restore below output that may have
-	// been published.
-	AcceptedDuplicates bool `json:"accepted_duplicates,omitempty"`
 }
 
 // Sequence numbers the checkpoints of a lineage. A number is never used twice,

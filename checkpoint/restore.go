@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/weirstream/weir/checkpoint/storage"
 )
@@ -15,8 +16,12 @@ type Choice struct {
 	Manifest *Manifest
 	// FromSavepoint: it is the savepoint that the uid begins with, of another uid.
 	FromSavepoint bool
-	// Passed are newer records that could not be restored, newest first.
+	// Passed are records that can no longer be restored: newer ones that were passed
+	// over, and older ones that are damaged.
 	Passed []Passed
+	// Keep are the writer entries, by node, of every record that stays: what they
+	// name is spared by Sweep.
+	Keep map[string]Entries
 	// Retract: output that was published after Record is to be withdrawn in Sweep.
 	Retract bool
 	// AcceptedDuplicates: it may come twice, as a person allowed.
@@ -62,15 +67,54 @@ func (e *RestoreError) Error() string {
 // Unwrap returns what is wrong with it.
 func (e *RestoreError) Unwrap() error { return e.Err }
 
-// Choose picks the checkpoint to restore: the newest, read and verified with all
-// its objects. Where that one is damaged it falls back to the one before it, but
-// only if nothing of the damaged one can have been published, or Retract or
-// AcceptDuplicates allow it. Otherwise it fails with a *RestoreError that names
-// the checkpoint. A storage that cannot be read at present is an error of its own
-// and never makes it fall back.
+// Choose picks the checkpoint to restore, and finds out which records stay. It
+// picks the newest, read and verified with all its objects. Where that one is
+// damaged it falls back to the one before it, but only if nothing of the damaged
+// one can have been published, or Retract or AcceptDuplicates allow it. Otherwise
+// it fails with a *RestoreError that names the checkpoint; see Ledger.InCharge. A
+// storage that cannot be read at present is an error of its own and never makes it
+// fall back.
 func Choose(ctx context.Context, st *storage.Storage, h History, o RestoreOptions) (Choice, error) {
-	var c Choice
+	c, err := h.choose(ctx, st, o)
+	if err != nil {
+		return Choice{}, err
+	}
+	c.Keep = map[string]Entries{}
+	for _, r := range h.Records {
+		if r.State == Abandoned || c.passed(r.N) {
+			continue
+		}
+		m, err := c.Manifest, error(nil)
+		if r.N != c.N() {
+			m, err = ReadManifest(ctx, st, r)
+		}
+		switch {
+		case err == nil:
+			for _, n := range m.Nodes {
+				c.Keep[n.Name] = append(c.Keep[n.Name], m.Writer(n.Name)...)
+			}
+		case damaged(err):
+			c.Passed = append(c.Passed, Passed{r, err})
+		default:
+			return Choice{}, fmt.Errorf("checkpoint %d: %w", r.N, err)
+		}
+	}
+	return c, nil
+}
+
+func (c Choice) passed(n uint64) bool {
+	return slices.ContainsFunc(c.Passed, func(p Passed) bool { return p.Record.N == n })
+}
+
+func (h History) choose(ctx context.Context, st *storage.Storage, o RestoreOptions) (Choice, error) {
+	c := Choice{Retract: h.Lineage.Retract && o.Retract}
 	r := h.Newest()
+	if h.Lineage.Retract && !o.Retract {
+		if !o.AcceptDuplicates {
+			return Choice{}, errors.New("an earlier start fell back to an older checkpoint and has still to withdraw output, but not every sink can any more")
+		}
+		c.AcceptedDuplicates = true
+	}
 	for r != nil {
 		m, err := Verify(ctx, st, *r)
 		if err == nil {

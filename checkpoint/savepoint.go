@@ -40,6 +40,9 @@ func (l *Ledger) storeSavepoint(ctx context.Context, st *storage.Storage, name s
 	if _, err := l.get(ctx, l.recordPath(n), &r); err != nil {
 		return err
 	}
+	if r.State == Abandoned {
+		return fmt.Errorf("checkpoint %d was abandoned: %s", n, r.Reason)
+	}
 	m, err := ReadManifest(ctx, st, r)
 	if err != nil {
 		return err
@@ -48,7 +51,9 @@ func (l *Ledger) storeSavepoint(ctx context.Context, st *storage.Storage, name s
 		t.Committables = nil
 	}
 	r.Savepoint, r.Committables = name, 0
-	if r.Manifest, r.Bytes, err = putManifest(ctx, st, *m); err != nil {
+	// The name says who writes it: a leader of an older epoch must not collect it
+	// before its record is there.
+	if r.Manifest, r.Bytes, err = putManifest(ctx, st, *m, lineage.Epoch); err != nil {
 		return err
 	}
 	kept = Record{}

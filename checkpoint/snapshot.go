@@ -294,19 +294,20 @@ func StoreManifest(ctx context.Context, st *storage.Storage, head Manifest, acks
 	if head.Nodes, ev.Err = merge(parts); ev.Err != nil {
 		return ev
 	}
-	ev.Manifest, ev.Bytes, ev.Err = putManifest(ctx, st, head)
+	ev.Manifest, ev.Bytes, ev.Err = putManifest(ctx, st, head, head.Epoch)
 	ev.Committables = head.committables()
 	return ev
 }
 
-// putManifest stores a manifest and returns the size of it and all it names.
-func putManifest(ctx context.Context, st *storage.Storage, m Manifest) (Object, int64, error) {
+// putManifest stores a manifest, under the name of the epoch that writes it, and
+// returns the size of it and all it names.
+func putManifest(ctx context.Context, st *storage.Storage, m Manifest, epoch uint64) (Object, int64, error) {
 	m.Format = ManifestFormat
 	data, err := json.Marshal(m)
 	if err != nil {
 		return Object{}, 0, fmt.Errorf("manifest of checkpoint %d: %w", m.N, err)
 	}
-	o, err := st.Put(ctx, fmt.Sprintf("%s/manifest/%d-%d-%s", m.UID, m.N, m.Epoch, rand.Text()), data)
+	o, err := st.Put(ctx, fmt.Sprintf("%s/manifest/%d-%d-%s", m.UID, m.N, epoch, rand.Text()), data)
 	if err != nil {
 		return Object{}, 0, err
 	}

@@ -1,0 +1,523 @@
+package checkpoint_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/weirstream/weir/checkpoint"
+	"github.com/weirstream/weir/checkpoint/storage"
+	"github.com/weirstream/weir/coordination"
+	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
+)
+
+var background = context.Background()
+
+// proc is one start of a host.
+type proc struct {
+	actor
+	w     *world
+	store *session
+	st    *storage.Storage
+}
+
+// run is one epoch's tasks, wherever they run: source tasks, each with a channel to
+// every sink task.
+type run struct {
+	uid     string
+	epoch   uint64
+	hosts   []*host
+	sources []*source
+	sinks   []*sink
+	leader  *leader
+	failed  bool
+}
+
+// host is what one proc runs of an epoch.
+type host struct {
+	p       *proc
+	r       *run
+	name    string
+	ledger  *checkpoint.Ledger
+	stopped bool
+
+	last        uint64 // newest barrier
+	changed     bool   // since then
+	uncommitted checkpoint.Uncommitted
+	snaps       map[uint64]*hostSnapshot
+	done        uint64 // committed through
+}
+
+// hostSnapshot is one checkpoint on one host, until all tasks have delivered.
+type hostSnapshot struct {
+	barrier checkpoint.Barrier
+	tasks   map[string]taskSnapshot
+}
+
+type taskSnapshot struct {
+	node         string
+	index        int
+	entries      checkpoint.Entries
+	committables checkpoint.Entries
+}
+
+// source reads splits.
+type source struct {
+	h      *host
+	index  int
+	splits []*split
+	halted bool
+	seen   uint64
+	out    []*channel // by sink task
+}
+
+type split struct{ id, pos, end int }
+
+// channel is ordered.
+type channel struct{ items []item }
+
+type item struct {
+	record  record
+	barrier *checkpoint.Barrier
+}
+
+// sink prepares files and aligns barriers.
+type sink struct {
+	h      *host
+	index  int
+	in     []*channel
+	seq    int
+	open   *file
+	rolled []*file // to be prepared at the next barrier
+	ended  bool    // was told so
+	halted bool
+}
+
+func entry(kind pluginv1.Entry_Kind, id string, v any) *pluginv1.Entry {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return &pluginv1.Entry{Kind: kind, Id: id, Content: &pluginv1.Entry_Payload{Payload: data}}
+}
+
+func decode[T any](e *pluginv1.Entry) (v T) {
+	if err := json.Unmarshal(e.GetPayload(), &v); err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// splitState is what a source task's entry says, too large to stay inline.
+type splitState struct {
+	Split, Pos int
+	Ballast    string
+}
+
+var ballast = strings.Repeat("ballast ", 520)
+
+// writerState is what a sink task's writer entry says.
+type writerState struct {
+	File   string
+	Length int
+}
+
+// open makes an epoch's tasks from what a checkpoint holds.
+func (w *world) open(uid string, epoch uint64, procs []*proc, sources, sinks int, c checkpoint.Choice) (*run, error) {
+	r := &run{uid: uid, epoch: epoch}
+	for i, p := range procs {
+		r.hosts = append(r.hosts, &host{
+			p: p, r: r, name: fmt.Sprint("host", i), snaps: map[uint64]*hostSnapshot{},
+			ledger: checkpoint.NewLedger(p.store, nil, "p"), last: c.N(), done: c.N(),
+		})
+	}
+	for i := range sources {
+		r.sources = append(r.sources, &source{h: r.hosts[i%len(procs)], index: i, out: make([]*channel, sinks)})
+	}
+	for j := range sinks {
+		s := &sink{h: r.hosts[(sources+j)%len(procs)], index: j}
+		for _, src := range r.sources {
+			ch := &channel{}
+			src.out[j] = ch
+			s.in = append(s.in, ch)
+		}
+		r.sinks = append(r.sinks, s)
+	}
+	if c.Manifest == nil {
+		for i := range w.shape.splits {
+			src := r.sources[i%sources]
+			src.splits = append(src.splits, &split{id: i, end: w.shape.records})
+		}
+	} else if err := r.restore(w, c); err != nil {
+		return nil, err
+	}
+	w.runs = append(w.runs, r)
+	for _, h := range r.hosts {
+		w.after(0, &h.p.actor, "pump", h.pump)
+	}
+	return r, nil
+}
+
+func (r *run) restore(w *world, c checkpoint.Choice) error {
+	for _, n := range c.Manifest.Nodes {
+		tasks := len(r.sources)
+		if n.Name == "sink" {
+			tasks = len(r.sinks)
+		}
+		router := checkpoint.NewRouter(n.Parallelism, tasks, n.MaxParallelism, nil)
+		for _, t := range n.Tasks {
+			for e, err := range checkpoint.ReadEntries(background, w.storage(w.self), t) {
+				if err != nil { // damaged meanwhile, or dropped by a newer leader
+					return err
+				}
+				for _, to := range router.Route(t.Index, e) {
+					if err := r.give(w, to, e); err != nil {
+						return err
+					}
+				}
+			}
+		}
+	}
+	for _, s := range r.sinks {
+		s.ended = slices.Contains(c.Record.Ended, "sink")
+	}
+	return nil
+}
+
+// give hands one entry to a new task.
+func (r *run) give(w *world, to int, e *pluginv1.Entry) error {
+	switch e.GetKind() {
+	case pluginv1.Entry_KIND_SPLIT:
+		at := decode[splitState](e)
+		r.sources[to].splits = append(r.sources[to].splits, &split{id: at.Split, pos: at.Pos, end: w.shape.records})
+	case pluginv1.Entry_KIND_WRITER:
+		// A new epoch never writes to an older one's file: it copies what counts.
+		was := decode[writerState](e)
+		old := w.out.files[was.File]
+		if old.state == removed {
+			if !w.god.fellBack { // else a newer leader has given the checkpoint up
+				w.violated("unfinished file %s was swept although the restored checkpoint needs it", was.File)
+			}
+			return fmt.Errorf("file %s is gone", was.File)
+		}
+		s := r.sinks[to]
+		if s.open != nil {
+			s.rolled, s.open = append(s.rolled, s.open), nil
+		}
+		s.append(w, old.records[:was.Length]...)
+	}
+	return nil
+}
+
+// pump lets the tasks of a host do something, over and over.
+func (h *host) pump() {
+	w := h.p.w
+	if h.stopped || w.finished || w.refused {
+		return
+	}
+	for range 3 + w.rng.IntN(8) {
+		if w.chance(0.4) {
+			if s := pick(w, h.r.sources); s.h == h {
+				s.step(w)
+			}
+		} else if s := pick(w, h.r.sinks); s.h == h {
+			s.step(w)
+		}
+	}
+	if w.chance(0.25) {
+		h.poll()
+	}
+	w.after(time.Duration(20+w.rng.IntN(60))*time.Millisecond, &h.p.actor, "pump", h.pump)
+}
+
+func pick[T any](w *world, all []T) T { return all[w.rng.IntN(len(all))] }
+
+// poll repeats what a new leader may not know, and looks for the newest record.
+func (h *host) poll() {
+	w := h.p.w
+	for _, s := range h.r.sources {
+		if s.h == h && s.exhausted() {
+			h.tell("exhausted", checkpoint.Exhausted{Node: "src", Task: s.index})
+		}
+	}
+	if h.changed {
+		h.tell("changed", checkpoint.Changed{After: h.last})
+	}
+	if h.done > 0 {
+		h.tell("answered", checkpoint.CommitsAnswered{Host: h.name, Through: h.done})
+	}
+	hist, err := h.ledger.Load(background)
+	if err != nil || h.stopped {
+		return
+	}
+	for _, r := range hist.Records {
+		// A record of another epoch says nothing about this one's output.
+		if r.Epoch == h.r.epoch || w.flaw == commitOnAnyRecord {
+			h.commit(r.N)
+			return
+		}
+	}
+}
+
+func (h *host) tell(what string, ev checkpoint.Event) {
+	if l := h.r.leader; l != nil {
+		h.p.w.send(&l.actor, what, func() { l.step(h.r, ev) })
+	}
+}
+
+func (h *host) change() {
+	if !h.changed {
+		h.changed = true
+		h.tell("changed", checkpoint.Changed{After: h.last})
+	}
+}
+
+func (s *source) exhausted() bool {
+	return !slices.ContainsFunc(s.splits, func(p *split) bool { return p.pos < p.end })
+}
+
+func (s *source) step(w *world) {
+	if s.halted || len(s.splits) == 0 {
+		return
+	}
+	p := pick(w, s.splits)
+	for range 1 + w.rng.IntN(3) {
+		ch := s.out[(p.id*7+p.pos)%len(s.out)]
+		if p.pos == p.end || len(ch.items) > 10 {
+			return
+		}
+		ch.items = append(ch.items, item{record: record{p.id, p.pos}})
+		p.pos++
+		s.h.change()
+	}
+	if s.exhausted() {
+		s.h.tell("exhausted", checkpoint.Exhausted{Node: "src", Task: s.index})
+	}
+}
+
+// barrier reaches a host. It has no hold on what it has seen already.
+func (h *host) barrier(b checkpoint.Barrier) {
+	if h.stopped || b.N <= h.last && h.snaps[b.N] == nil {
+		return
+	}
+	h.expect(b)
+	for _, s := range h.r.sources {
+		if s.h == h && s.seen < b.N {
+			s.seen = b.N
+			var es checkpoint.Entries
+			for _, p := range s.splits {
+				es = append(es, entry(pluginv1.Entry_KIND_SPLIT, fmt.Sprint(p.id), splitState{p.id, p.pos, ballast}))
+			}
+			for _, ch := range s.out {
+				ch.items = append(ch.items, item{barrier: &b})
+			}
+			s.halted = b.Halt
+			h.deliver(b, taskSnapshot{node: "src", index: s.index, entries: es}, nil)
+		}
+	}
+}
+
+// expect begins the snapshot of a barrier, whichever task meets it first.
+func (h *host) expect(b checkpoint.Barrier) {
+	if h.snaps[b.N] == nil {
+		h.snaps[b.N] = &hostSnapshot{barrier: b, tasks: map[string]taskSnapshot{}}
+	}
+	if b.N > h.last {
+		h.last, h.changed = b.N, false
+	}
+}
+
+// tasks is how many tasks of the run a host has.
+func (h *host) tasks() int {
+	n := 0
+	for _, s := range h.r.sources {
+		if s.h == h {
+			n++
+		}
+	}
+	for _, s := range h.r.sinks {
+		if s.h == h {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *sink) append(w *world, records ...record) {
+	if s.open == nil {
+		s.seq++
+		name := fmt.Sprintf("%d-%d-%d", s.h.r.epoch, s.index, s.seq)
+		if w.flaw == namesWithoutEpoch {
+			name = fmt.Sprintf("%d-%d", s.index, s.seq)
+		}
+		s.open = w.out.create(name, s.h.r.epoch, nil)
+	}
+	s.open.records = append(s.open.records, records...)
+	s.open.touched = w.stamp()
+}
+
+func (s *sink) step(w *world) {
+	// A barrier that some channel never got is overtaken by the next one.
+	target := uint64(0)
+	for _, ch := range s.in {
+		if len(ch.items) > 0 && ch.items[0].barrier != nil {
+			target = max(target, ch.items[0].barrier.N)
+		}
+	}
+	aligned := true
+	for _, i := range w.rng.Perm(len(s.in)) {
+		ch := s.in[i]
+		for len(ch.items) > 0 && ch.items[0].barrier != nil && ch.items[0].barrier.N < target {
+			ch.items = ch.items[1:]
+		}
+		if len(ch.items) > 0 && ch.items[0].barrier == nil {
+			if s.halted {
+				w.violated("a record comes after a barrier that said halt")
+			}
+			s.append(w, ch.items[0].record)
+			ch.items = ch.items[1:]
+			s.h.change()
+			return
+		}
+		aligned = aligned && len(ch.items) > 0
+	}
+	if aligned && target > 0 {
+		b := *s.in[0].items[0].barrier
+		for _, ch := range s.in {
+			ch.items = ch.items[1:]
+		}
+		s.barrier(w, b)
+	}
+}
+
+// barrier prepares what is to be rolled and reports the rest as unfinished.
+func (s *sink) barrier(w *world, b checkpoint.Barrier) {
+	s.h.expect(b)
+	if slices.Contains(b.Ended, "sink") && (!s.ended || w.flaw == endToldTwice) {
+		s.ended = true
+		if s.index == 0 {
+			s.append(w, endMark)
+		}
+	}
+	var fresh, es checkpoint.Entries
+	if f := s.open; f != nil && (b.Roll || w.chance(0.4)) {
+		s.rolled, s.open = append(s.rolled, f), nil
+	} else if f != nil {
+		es = checkpoint.Entries{entry(pluginv1.Entry_KIND_WRITER, f.name, writerState{f.name, len(f.records)})}
+	}
+	for _, f := range s.rolled {
+		f.state, f.checkpoint, f.touched = prepared, b.N, w.stamp()
+		fresh = append(fresh, entry(pluginv1.Entry_KIND_COMMITTABLE, f.name, f.name))
+	}
+	s.rolled = nil
+	s.halted = b.Halt
+	s.h.deliver(b, taskSnapshot{node: "sink", index: s.index, entries: es}, fresh)
+}
+
+// deliver notes what a task reports and stores it all with the last one.
+func (h *host) deliver(b checkpoint.Barrier, t taskSnapshot, fresh checkpoint.Entries) {
+	w := h.p.w
+	if t.node == "sink" {
+		h.uncommitted.Prepared(t.index, b.N, fresh)
+		t.committables = h.uncommitted.Snapshot(t.index, b.N)
+		if w.flaw == forgetEarlierOutput {
+			t.committables = fresh
+		}
+	}
+	snap := h.snaps[b.N]
+	snap.tasks[fmt.Sprint(t.node, t.index)] = t
+	if w.flaw == commitBeforeRecord {
+		for _, e := range fresh {
+			w.out.publish(decode[string](e), h.name)
+		}
+	}
+	if len(snap.tasks) == h.tasks() {
+		delete(h.snaps, b.N)
+		w.soon(&h.p.actor, "store snapshot", func() { h.save(snap) })
+	}
+}
+
+// save stores a host's part of a checkpoint and acks it.
+func (h *host) save(snap *hostSnapshot) {
+	w, n := h.p.w, snap.barrier.N
+	nodes := map[string]*checkpoint.NodeState{}
+	var err error
+	for _, name := range []string{"src", "sink"} {
+		for i := range max(len(h.r.sources), len(h.r.sinks)) {
+			t, ok := snap.tasks[fmt.Sprint(name, i)]
+			if !ok {
+				continue
+			}
+			node := nodes[name]
+			if node == nil {
+				node = &checkpoint.NodeState{Name: name, Component: name, MaxParallelism: 8,
+					Parallelism: len(h.r.sources), Ended: slices.Contains(snap.barrier.Ended, name)}
+				if name == "sink" {
+					node.Parallelism = len(h.r.sinks)
+				}
+				nodes[name] = node
+			}
+			var state checkpoint.TaskState
+			if state, err = h.store(n, t); err != nil {
+				break
+			}
+			node.Tasks = append(node.Tasks, state)
+		}
+	}
+	a := checkpoint.Ack{Host: h.name, N: n}
+	for _, name := range []string{"src", "sink"} {
+		if nodes[name] != nil {
+			a.Nodes = append(a.Nodes, *nodes[name])
+		}
+	}
+	if err == nil && w.shape.acksInStore {
+		for try := 0; try == 0 || isPassing(err) && try < 5; try++ {
+			err = h.ledger.Ack(background, a)
+		}
+		if errors.Is(err, checkpoint.ErrLate) {
+			_ = a.Discard(background, h.p.st)
+			return
+		}
+	}
+	w.logf("epoch %d: %s acks %d: %v", h.r.epoch, h.name, n, err)
+	if err != nil {
+		h.tell("declined", checkpoint.Declined{N: n, Host: h.name, Err: err})
+		return
+	}
+	h.tell("ack", checkpoint.Acked{Ack: a})
+}
+
+func (h *host) store(n uint64, t taskSnapshot) (checkpoint.TaskState, error) {
+	name := checkpoint.TaskName{UID: h.r.uid, N: n, Epoch: h.r.epoch, Node: t.node, Task: fmt.Sprint(t.index)}
+	sw := checkpoint.NewSnapshotWriter(h.p.st, name, nil)
+	if err := sw.Add(background, t.entries...); err != nil {
+		return checkpoint.TaskState{}, err
+	}
+	state, err := sw.Finish(background)
+	state.Index, state.Committables = t.index, t.committables
+	return state, err
+}
+
+// commit publishes everything up to a checkpoint that has its record.
+func (h *host) commit(n uint64) {
+	w := h.p.w
+	if h.stopped || n <= h.done {
+		return
+	}
+	for _, e := range h.uncommitted.Due(n) {
+		w.others(&h.p.actor)
+		w.mayCrash(&h.p.actor)
+		w.out.publish(decode[string](e), h.name)
+	}
+	h.uncommitted.Answered(n)
+	h.done = max(h.done, n)
+	if err := h.ledger.ReportCommitted(background, h.name, checkpoint.Committed{Epoch: h.r.epoch, Through: h.done}); err != nil &&
+		!errors.Is(err, coordination.ErrUnknownOutcome) && !errors.Is(err, coordination.ErrUnavailable) {
+		w.violated("report of commits: %v", err)
+	}
+	h.tell("answered", checkpoint.CommitsAnswered{Host: h.name, Through: h.done})
+}
