@@ -77,7 +77,6 @@ func newCheckpoint() *cobra.Command {
 		Short: "What is stored of a pipeline, readable by a person",
 		Long: `The commands below read the stored state of a pipeline that was run here. They may
 be used while it runs.`,
-		Args: cobra.NoArgs,
 	}
 	cmd.AddCommand(newCheckpointList(), newCheckpointShow(), newCheckpointVerify())
 	return cmd
@@ -88,7 +87,7 @@ func newCheckpointList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls NAME",
 		Short: "List the checkpoints of a pipeline",
-		Args:  cobra.ExactArgs(1),
+		Args:  arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.with(cmd.Context(), args[0], func(s *stored) error {
 				return printSummaries(cmd.OutOrStdout(), s.history.Summaries(), f.format)
@@ -123,8 +122,11 @@ func printSummaries(w io.Writer, all []checkpoint.Summary, format outputFormat) 
 		}
 		t.AppendRow(table.Row{number, c.CompletedAt.Local().Format(time.DateTime), c.Took.Round(time.Millisecond), humanize.IBytes(uint64(c.Bytes)), state, output})
 	}
-	_, err := fmt.Fprintln(w, t.Render())
-	return err
+	if t.Length() == 0 {
+		_, err := fmt.Fprintln(w, "no checkpoint yet")
+		return err
+	}
+	return printTable(w, t)
 }
 
 func newCheckpointShow() *cobra.Command {
@@ -134,7 +136,7 @@ func newCheckpointShow() *cobra.Command {
 		Short: "Show what a checkpoint holds: positions, state and prepared output",
 		Long: `Show prints every entry of a checkpoint, by node and task. CHECKPOINT is a number
 or the name of a savepoint; the default is the newest.`,
-		Args: cobra.RangeArgs(1, 2),
+		Args: arguments(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.with(cmd.Context(), args[0], func(s *stored) error {
 				r, err := s.find(args[1:])
@@ -179,38 +181,53 @@ func printDescription(w io.Writer, d checkpoint.Description, format outputFormat
 	}
 	var b strings.Builder
 	r := d.Record
-	fmt.Fprintf(&b, "checkpoint %d of %s, epoch %d, %s, %s\n", r.N, r.CompletedAt.Local().Format(time.DateTime), r.Epoch, r.State, humanize.IBytes(uint64(r.Bytes)))
+	fmt.Fprintf(&b, "checkpoint %d of %s: %s, epoch %d, %s\n", r.N, r.CompletedAt.Local().Format(time.DateTime), r.State, r.Epoch, humanize.IBytes(uint64(r.Bytes)))
+	var empty []string
 	for _, n := range d.Nodes {
+		t := plainTable()
+		for _, task := range n.Tasks {
+			entryRows(t, task)
+		}
+		if t.Length() == 0 {
+			empty = append(empty, n.Name)
+			continue
+		}
 		ended := ""
 		if n.Ended {
 			ended = ", input has ended"
 		}
-		fmt.Fprintf(&b, "\n%s (%s %s, parallelism %d%s)\n", n.Name, n.Component, n.Version, n.Parallelism, ended)
-		t := plainTable()
-		for _, task := range n.Tasks {
-			for _, o := range task.Objects {
-				t.AppendRow(table.Row{"  " + task.Task, "object", o.Name, humanize.IBytes(uint64(o.Size))})
-			}
-			for _, e := range task.Entries {
-				id := e.ID
-				if e.Checkpoint > 0 {
-					id += fmt.Sprintf(" (checkpoint %d)", e.Checkpoint)
-				}
-				value := string(e.Value)
-				if e.Value == nil {
-					value = humanize.IBytes(uint64(e.Bytes))
-				}
-				t.AppendRow(table.Row{"  " + task.Task, e.Kind, id, value})
-			}
-		}
-		if t.Length() == 0 {
-			b.WriteString("  nothing\n")
-			continue
-		}
-		b.WriteString(t.Render() + "\n")
+		fmt.Fprintf(&b, "\n%s: %s %s, %d tasks%s\n%s\n", n.Name, n.Component, n.Version, n.Parallelism, ended, indent(rendered(t)))
 	}
-	_, err := io.WriteString(w, b.String())
+	if len(empty) > 0 {
+		fmt.Fprintf(&b, "\nnothing to keep: %s\n", strings.Join(empty, ", "))
+	}
+	_, err := io.WriteString(w, strings.ReplaceAll(b.String(), ", 1 tasks", ", 1 task"))
 	return err
+}
+
+// entryRows adds a row for everything that a task has in a checkpoint.
+func entryRows(t table.Writer, task checkpoint.TaskDescription) {
+	who := task.Task
+	if who != "enumerator" {
+		who = "task " + who
+	}
+	for _, o := range task.Objects {
+		t.AppendRow(table.Row{who, "object " + o.Name, humanize.IBytes(uint64(o.Size))})
+	}
+	for _, e := range task.Entries {
+		what := strings.TrimSpace(e.Kind + " " + e.ID)
+		if what == who {
+			what = "splits"
+		}
+		if e.Checkpoint > 0 {
+			what += fmt.Sprintf(" of checkpoint %d", e.Checkpoint)
+		}
+		value := string(e.Value)
+		if e.Value == nil {
+			value = humanize.IBytes(uint64(e.Bytes))
+		}
+		t.AppendRow(table.Row{who, what, value})
+	}
 }
 
 func newCheckpointVerify() *cobra.Command {
@@ -219,7 +236,7 @@ func newCheckpointVerify() *cobra.Command {
 		Use:   "verify NAME",
 		Short: "Read everything that is stored and check it against its checksums",
 		Long:  `Verify reads every object of every checkpoint. It exits with 1 if any is damaged.`,
-		Args:  cobra.ExactArgs(1),
+		Args:  arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.with(cmd.Context(), args[0], func(s *stored) error {
 				verdicts, err := s.ledger.VerifyAll(cmd.Context(), s.storage)
@@ -264,6 +281,9 @@ func printVerdicts(w io.Writer, all []checkpoint.Verdict, format outputFormat) (
 	if format == formatJSON {
 		return damaged, json.NewEncoder(w).Encode(lines)
 	}
-	_, err = fmt.Fprintln(w, t.Render())
-	return damaged, err
+	if t.Length() == 0 {
+		_, err := fmt.Fprintln(w, "no checkpoint yet")
+		return 0, err
+	}
+	return damaged, printTable(w, t)
 }

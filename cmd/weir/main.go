@@ -11,9 +11,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/weirstream/weir/host/pipeline"
 	"github.com/weirstream/weir/plugins/firstparty"
 )
 
@@ -56,7 +58,13 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 		// arguments.
 		exit = &exitError{code: exitInput, err: err}
 	}
-	if exit.err != nil {
+	var faults *pipeline.FaultError
+	switch {
+	case exit.err == nil:
+	case errors.As(exit.err, &faults):
+		// Each begins with file:line:column, for editors.
+		fmt.Fprintln(errOut, faults)
+	default:
 		fmt.Fprintln(errOut, "weir:", exit.err)
 	}
 	return exit.code
@@ -89,9 +97,45 @@ each a process of its own, and keeps every record exactly once: whatever dies,
 run the same command again.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w\nsee %s --help", err, cmd.CommandPath())
+	})
 	root.AddCommand(newRun(), newValidate(), newPlugin(), newCheckpoint(), newVersion())
+	for _, cmd := range append(root.Commands(), root) {
+		if cmd.HasSubCommands() {
+			cmd.Args, cmd.RunE = noSuchCommand, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+	}
 	return root
+}
+
+// noSuchCommand refuses the arguments of a command that only has commands below it.
+func noSuchCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := "see " + cmd.CommandPath() + " --help"
+	cmd.SuggestionsMinimumDistance = 2
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return fmt.Errorf("there is no command %q (%s)", strings.TrimSpace(cmd.CommandPath()+" "+args[0]), hint)
+}
+
+// arguments checks the number of a command's arguments; most is -1 where any
+// number is right. Their names are the capitals in its usage.
+func arguments(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		usage := "usage: " + cmd.UseLine()
+		switch {
+		case len(args) < least:
+			names := strings.Fields(cmd.Use)[1:]
+			return fmt.Errorf("%s needs a %s\n%s", cmd.CommandPath(), strings.TrimSuffix(names[len(args)], "..."), usage)
+		case most >= 0 && len(args) > most:
+			return fmt.Errorf("%s does not know what to do with %q\n%s", cmd.CommandPath(), args[most], usage)
+		}
+		return nil
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weirstream/weir/host/catalog"
+	"github.com/weirstream/weir/host/console"
 	"github.com/weirstream/weir/host/local"
 	"github.com/weirstream/weir/host/process"
 )
@@ -60,22 +61,28 @@ type logFlags struct {
 
 func (f *logFlags) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.level, "log-level", "info", "debug, info, warn or error")
-	cmd.Flags().StringVar(&f.format, "log-format", "text", "text or json")
+	cmd.Flags().StringVar(&f.format, "log-format", "auto", "text, json, or auto: for people on a terminal, else text")
 }
 
-func (f *logFlags) logger(w io.Writer) (*slog.Logger, error) {
+// logger returns a log that writes to w; terminal says that a person sees it come.
+func (f *logFlags) logger(w io.Writer, terminal bool) (*slog.Logger, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(f.level)); err != nil {
 		return nil, badInput(fmt.Errorf("--log-level: %q is none of debug, info, warn, error", f.level))
 	}
 	opts := &slog.HandlerOptions{Level: level}
 	switch f.format {
+	case "auto":
+		if terminal {
+			return slog.New(console.NewLogHandler(w, level)), nil
+		}
+		return slog.New(slog.NewTextHandler(w, opts)), nil
 	case "text":
 		return slog.New(slog.NewTextHandler(w, opts)), nil
 	case "json":
 		return slog.New(slog.NewJSONHandler(w, opts)), nil
 	}
-	return nil, badInput(fmt.Errorf("--log-format: %q is neither text nor json", f.format))
+	return nil, badInput(fmt.Errorf("--log-format: %q is none of auto, text, json", f.format))
 }
 
 // newCatalog makes the catalog of plugins for a pipeline file in dir. The caller

@@ -7,10 +7,12 @@ import (
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/weirstream/weir/host/catalog"
+	"github.com/weirstream/weir/host/console"
 	"github.com/weirstream/weir/host/pipeline"
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 )
@@ -19,7 +21,6 @@ func newPlugin() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plugin",
 		Short: "What is installed, and what a component takes",
-		Args:  cobra.NoArgs,
 	}
 	cmd.AddCommand(newPluginList(), newPluginDescribe())
 	return cmd
@@ -33,7 +34,7 @@ func newPluginList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls",
 		Short: "List plugins: what was found where, and what was ignored and why",
-		Args:  cobra.NoArgs,
+		Args:  arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var all []catalog.Listing
 			err := withCatalog(cmd.Context(), ".", dirs, func(c *catalog.Catalog) error {
@@ -85,6 +86,7 @@ func printListings(w io.Writer, all []catalog.Listing, format outputFormat) erro
 	}
 	t := plainTable()
 	t.AppendHeader(table.Row{"PLUGIN", "VERSION", "PROTOCOL", "FROM", "COMPONENTS"})
+	columnCells := [][]string{{"PLUGIN"}, {"VERSION"}, {"PROTOCOL"}, {"FROM"}}
 	for _, l := range lines {
 		from := l.Origin
 		if l.Path != "" {
@@ -99,9 +101,12 @@ func printListings(w io.Writer, all []catalog.Listing, format outputFormat) erro
 			protocol = fmt.Sprint(l.Protocol)
 		}
 		t.AppendRow(table.Row{l.Name, l.Version, protocol, from, what})
+		for i, cell := range []string{l.Name, l.Version, protocol, from} {
+			columnCells[i] = append(columnCells[i], cell)
+		}
 	}
-	_, err := fmt.Fprintln(w, t.Render())
-	return err
+	wrapLast(t, console.Width(w, pageWidth), columnCells)
+	return printTable(w, t)
 }
 
 func newPluginDescribe() *cobra.Command {
@@ -114,7 +119,7 @@ func newPluginDescribe() *cobra.Command {
 		Short: "Describe a component: its parameters, outputs and capabilities",
 		Long: `Describe prints what a component says about itself. COMPONENT is a name as a
 pipeline file has it: file, acme/mask, or acme for all components of a plugin.`,
-		Args: cobra.ExactArgs(1),
+		Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var found []catalog.Component
 			err := withCatalog(cmd.Context(), ".", dirs, func(c *catalog.Catalog) (err error) {
@@ -124,7 +129,10 @@ pipeline file has it: file, acme/mask, or acme for all components of a plugin.`,
 			if err != nil {
 				return badInput(err)
 			}
-			for _, c := range found {
+			for i, c := range found {
+				if i > 0 && format == formatText {
+					fmt.Fprintln(cmd.OutOrStdout())
+				}
 				if err := describe(cmd.OutOrStdout(), c, format); err != nil {
 					return failed(err)
 				}
@@ -148,15 +156,13 @@ func describe(w io.Writer, c catalog.Component, format outputFormat) error {
 	}
 	var b strings.Builder
 	spec := c.Component
-	fmt.Fprintf(&b, "%s %s %s (plugin %s %s)\n%s\n", pipeline.KindName(spec.Kind), c.Ref(), spec.Version, c.Manifest.Name, c.Manifest.Version, spec.Summary)
+	width := console.Width(w, pageWidth)
+	fmt.Fprintf(&b, "%s %s %s (plugin %s %s)\n%s\n", pipeline.KindName(spec.Kind), c.Ref(), spec.Version, c.Manifest.Name, c.Manifest.Version, text.WrapSoft(spec.Summary, width))
 	if spec.Description != "" {
-		b.WriteString("\n" + strings.TrimSpace(spec.Description) + "\n")
+		b.WriteString("\n" + paragraphs(spec.Description, width) + "\n")
 	}
 	if len(spec.Parameters) > 0 {
-		t := plainTable()
-		t.AppendHeader(table.Row{"PARAMETER", "TYPE", "DEFAULT", "MEANING"})
-		parameterRows(t, "", spec.Parameters)
-		b.WriteString("\n" + t.Render() + "\n")
+		fmt.Fprintf(&b, "\n%s\n", parameters(spec.Parameters, width))
 	}
 	if names := outputNames(spec); names != "" {
 		fmt.Fprintf(&b, "\noutputs: %s\n", names)
@@ -167,19 +173,53 @@ func describe(w io.Writer, c catalog.Component, format outputFormat) error {
 	for _, e := range spec.Examples {
 		fmt.Fprintf(&b, "\n%s:\n%s\n", e.Title, indent(e.Config))
 	}
-	_, err := io.WriteString(w, b.String()+"\n")
+	_, err := io.WriteString(w, console.Trimmed(b.String()))
 	return err
 }
 
-func parameterRows(t table.Writer, prefix string, params []*pluginv1.Parameter) {
-	for _, p := range params {
-		def := p.Default
-		if p.Required {
-			def = "required"
-		}
-		t.AppendRow(table.Row{prefix + p.Name, typeName(p), def, meaning(p)})
-		parameterRows(t, prefix+p.Name+".", p.Fields)
+// paragraphs wraps text whose paragraphs are divided by empty lines.
+func paragraphs(s string, width int) string {
+	all := strings.Split(strings.TrimSpace(s), "\n\n")
+	for i, p := range all {
+		all[i] = text.WrapSoft(strings.Join(strings.Fields(p), " "), width)
 	}
+	return strings.Join(all, "\n\n")
+}
+
+// parameters is a table of all parameters, those of objects below their object.
+func parameters(params []*pluginv1.Parameter, width int) string {
+	rows := parameterRows("", params)
+	others := [][]string{{"PARAMETER"}, {"TYPE"}, {"DEFAULT"}}
+	t := plainTable()
+	t.AppendHeader(table.Row{"PARAMETER", "TYPE", "DEFAULT", "MEANING"})
+	for _, row := range rows {
+		for i := range others {
+			others[i] = append(others[i], row[i])
+		}
+		t.AppendRow(table.Row{row[0], row[1], row[2], row[3]})
+	}
+	wrapLast(t, width, others)
+	return rendered(t)
+}
+
+func parameterRows(prefix string, params []*pluginv1.Parameter) (rows [][4]string) {
+	for _, p := range params {
+		rows = append(rows, [4]string{prefix + p.Name, typeName(p), defaultOf(p), meaning(p)})
+		rows = append(rows, parameterRows(prefix+p.Name+".", p.Fields)...)
+	}
+	return rows
+}
+
+// defaultOf is a parameter's default as a pipeline file would have it.
+func defaultOf(p *pluginv1.Parameter) string {
+	var s string
+	switch {
+	case p.Required:
+		return "required"
+	case json.Unmarshal([]byte(p.Default), &s) == nil && s != "":
+		return s
+	}
+	return p.Default
 }
 
 func typeName(p *pluginv1.Parameter) string {

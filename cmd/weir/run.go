@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -51,7 +50,7 @@ resumes from the last checkpoint, and every record comes out exactly once.
 
 SIGINT and SIGTERM make a final checkpoint, publish its output and exit with 130
 or 143. A second one exits at once, and nothing is lost either.`,
-		Args: cobra.ExactArgs(1),
+		Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.file = args[0]
 			return runPipeline(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -64,7 +63,7 @@ or 143. A second one exits at once, and nothing is lost either.`,
 	cmd.Flags().BoolVar(&o.fresh, "fresh", false, "start over: forget the state, leave published output where it is")
 	cmd.Flags().BoolVar(&o.adopt, "adopt", false, "take over the state of the same name that another file made")
 	cmd.Flags().BoolVar(&o.acceptDuplicates, "accept-duplicates", false, "if the newest checkpoint is damaged, restore an older one although output may come twice")
-	cmd.Flags().StringVar(&o.progress, "progress", "auto", "auto (on a terminal), plain (log lines) or none")
+	cmd.Flags().StringVar(&o.progress, "progress", "auto", "auto (a table on a terminal, else plain), plain (log lines) or none")
 	return cmd
 }
 
@@ -78,7 +77,7 @@ func runPipeline(parent context.Context, o runOptions, out, errOut io.Writer) er
 	if err != nil {
 		return badInput(err)
 	}
-	log, err := o.log.logger(screen)
+	log, err := o.log.logger(screen, console.IsTerminal(errOut))
 	if err != nil {
 		return err
 	}
@@ -137,7 +136,7 @@ func runPipeline(parent context.Context, o runOptions, out, errOut io.Writer) er
 		return badInput(report.Err())
 	}
 	for _, w := range report.Warnings() {
-		log.Warn(w.String())
+		fmt.Fprintln(screen, w)
 	}
 	if home == nil || name != p.Name {
 		if home != nil {
@@ -162,7 +161,7 @@ func runPipeline(parent context.Context, o runOptions, out, errOut io.Writer) er
 		return failed(err)
 	}
 	if o.fresh {
-		if err := startOver(ctx, home, p.Name, log); err != nil {
+		if err := startOver(ctx, home, p.Name, screen); err != nil {
 			return failed(err)
 		}
 	}
@@ -174,7 +173,10 @@ func runPipeline(parent context.Context, o runOptions, out, errOut io.Writer) er
 			return plugins.Start(ctx, pl, home.Inherit())
 		},
 	})
-	signals.onFirst(e.Stop)
+	signals.onFirst(func() {
+		log.Info("stopping after a final checkpoint; a second signal stops at once, and loses nothing either")
+		e.Stop()
+	})
 	if writesToStdout(p) {
 		// What a person or a pipe wants of standard output is the records.
 		screen.Plain()
@@ -182,7 +184,7 @@ func runPipeline(parent context.Context, o runOptions, out, errOut io.Writer) er
 			out = errOut
 		}
 	}
-	stopScreen := screen.Show(e.Status)
+	stopScreen := screen.Show(e.Status, log)
 	outcome, err := e.Run(ctx)
 	stopScreen()
 	status := e.Status()
@@ -229,7 +231,7 @@ func openError(err error) error {
 }
 
 // startOver gives the pipeline a new identity and says what stays behind.
-func startOver(ctx context.Context, home *local.Home, name string, log *slog.Logger) error {
+func startOver(ctx context.Context, home *local.Home, name string, w io.Writer) error {
 	h, err := checkpoint.NewLedger(home.Store(), home.Leadership(), name).Fresh(ctx, "")
 	if errors.Is(err, coordination.ErrNotFound) {
 		return nil
@@ -237,12 +239,18 @@ func startOver(ctx context.Context, home *local.Home, name string, log *slog.Log
 	if err != nil {
 		return fmt.Errorf("start over: %w", err)
 	}
-	attrs := []any{"former_uid", h.Lineage.UID, "checkpoints", len(h.Records)}
-	if len(h.Records) > 0 {
-		attrs = append(attrs, "newest", h.Records[0].N, "of", h.Records[0].CompletedAt.Local().Format(time.DateTime))
+	forgotten := "it had no checkpoint"
+	switch n := len(h.Records); {
+	case n == 1:
+		forgotten = fmt.Sprintf("checkpoint %d of %s is forgotten", h.Records[0].N, h.Records[0].CompletedAt.Local().Format(time.DateTime))
+	case n > 1:
+		forgotten = fmt.Sprintf("its %d checkpoints are forgotten, the newest of them %d of %s", n, h.Records[0].N, h.Records[0].CompletedAt.Local().Format(time.DateTime))
 	}
-	log.Warn("starting over: checkpoints of the former state are forgotten; output that it published stays where it is, and what it had not published is left behind", attrs...)
-	return nil
+	_, err = fmt.Fprintf(w, `starting over: %s leaves its former state behind (uid %s): %s.
+What its sinks have published stays where it is; what they had prepared and not
+published is left behind too.
+`, name, h.Lineage.UID, forgotten)
+	return err
 }
 
 // peekName reads a pipeline's name where it is plain to see; empty otherwise.

@@ -5,14 +5,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
 	"github.com/weirstream/weir/host/catalog"
+	"github.com/weirstream/weir/host/console"
 	"github.com/weirstream/weir/host/pipeline"
 	"github.com/weirstream/weir/host/process"
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
@@ -50,7 +52,7 @@ every component. It lists all faults as file:line:column: field: message, and fo
 a file without any the guarantee that holds for each sink, and why.
 
 It exits with 2 if there is any fault.`,
-		Args: cobra.MinimumNArgs(1),
+		Args: arguments(1, -1),
 		RunE: func(cmd *cobra.Command, files []string) error {
 			var all []validation
 			for _, file := range files {
@@ -133,8 +135,8 @@ func printValidations(w io.Writer, all []validation, format outputFormat) error 
 		for _, f := range v.Faults {
 			b.WriteString(f.String() + "\n")
 		}
-		for node, findings := range v.Probes {
-			for _, f := range findings {
+		for _, node := range slices.Sorted(maps.Keys(v.Probes)) {
+			for _, f := range v.Probes[node] {
 				severity := ""
 				if f.Warning {
 					severity = "warning: "
@@ -145,24 +147,10 @@ func printValidations(w io.Writer, all []validation, format outputFormat) error 
 		if !v.OK {
 			continue
 		}
-		fmt.Fprintf(&b, "%s: ok\n", v.File)
-		t := plainTable()
-		for _, g := range v.Guarantees {
-			t.AppendRow(table.Row{"  " + g.Sink, strings.ReplaceAll(g.Guarantee.String(), "_", " "), g.Why})
-		}
-		b.WriteString(t.Render() + "\n")
+		fmt.Fprintf(&b, "%s: ok\n%s\n", v.File, indent(console.Guarantees(v.Guarantees)))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// plainTable is a table without lines, for people and for grep.
-func plainTable() table.Writer {
-	t := table.NewWriter()
-	t.SetStyle(table.StyleLight)
-	t.Style().Options = table.OptionsNoBordersAndSeparators
-	t.Style().Box.PaddingLeft, t.Style().Box.PaddingRight = "", "  "
-	return t
 }
 
 // withCatalog calls f with a catalog whose processes end when f has returned.

@@ -39,7 +39,7 @@ func newVersion() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print versions: of weir, the plugin protocol and the file format",
-		Args:  cobra.NoArgs,
+		Args:  arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v := versionInfo{
 				Version: currentVersion(), Protocol: wire.ProtocolVersion, Format: pipeline.FormatVersion,

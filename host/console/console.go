@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"sync"
 	"time"
@@ -39,8 +40,8 @@ const (
 	modeTable      // redrawn in place
 )
 
-// New returns a console on w. progress is "auto" (a table on a terminal, nothing
-// elsewhere), "plain" or "none".
+// New returns a console on w. progress is "auto" (a table on a terminal, a line
+// now and then elsewhere), "plain" (always lines) or "none".
 func New(w io.Writer, progress string) (*Console, error) {
 	c := &Console{w: w}
 	switch progress {
@@ -49,13 +50,29 @@ func New(w io.Writer, progress string) (*Console, error) {
 		c.mode = modePlain
 	case "auto":
 		c.mode = modePlain
-		if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
-			c.mode, c.fd = modeTable, int(f.Fd())
+		if IsTerminal(w) && os.Getenv("TERM") != "dumb" {
+			c.mode, c.fd = modeTable, int(w.(*os.File).Fd())
 		}
 	default:
 		return nil, fmt.Errorf("--progress: %q is none of auto, plain, none", progress)
 	}
 	return c, nil
+}
+
+// IsTerminal says whether a person sees what is written to w.
+func IsTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// Width is the width of the terminal that w is, or otherwise where it is none.
+func Width(w io.Writer, otherwise int) int {
+	if f, ok := w.(*os.File); ok {
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
+			return width
+		}
+	}
+	return otherwise
 }
 
 // Plain keeps a table off a screen that something else writes to.
@@ -73,8 +90,9 @@ func (c *Console) Write(p []byte) (int, error) {
 	return c.w.Write(p)
 }
 
-// Show shows progress until stop is called.
-func (c *Console) Show(status func() engine.Status) (stop func()) {
+// Show shows progress until stop is called: a table on the screen, or lines in the
+// log.
+func (c *Console) Show(status func() engine.Status, log *slog.Logger) (stop func()) {
 	if c.mode == modeNone {
 		return func() {}
 	}
@@ -98,7 +116,7 @@ func (c *Console) Show(status func() engine.Status) (stop func()) {
 				if c.mode == modeTable {
 					c.draw(v)
 				} else {
-					c.line(v)
+					log.Info(v.oneLine(0))
 				}
 			}
 		}
@@ -133,10 +151,4 @@ func (c *Console) draw(v view) {
 	if _, err := c.w.Write(text); err == nil {
 		c.drawn = lines
 	}
-}
-
-func (c *Console) line(v view) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	fmt.Fprintln(c.w, v.oneLine(0))
 }

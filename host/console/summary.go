@@ -9,10 +9,9 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/jedib0t/go-pretty/v6/text"
 
 	"github.com/weirstream/weir/host/engine"
+	"github.com/weirstream/weir/host/pipeline"
 )
 
 // Summary is what is said when a run has ended without failing.
@@ -44,75 +43,95 @@ func allocations() uint64 {
 
 // Text writes the summary for a person.
 func (s Summary) Text(w io.Writer) error {
-	if at := s.Outcome.Before; at != nil {
-		_, err := fmt.Fprintf(w, "%s finished at %s: there is nothing to do. Use --fresh to start over.\n",
-			s.Status.Name, at.Local().Format(time.DateTime))
-		return err
-	}
 	var b strings.Builder
-	if s.Outcome.Finished {
-		fmt.Fprintf(&b, "%s finished in %s\n\n", s.Status.Name, s.Took.Round(time.Millisecond))
-	} else {
-		fmt.Fprintf(&b, "%s stopped after %s; run it again to resume\n\n", s.Status.Name, s.Took.Round(time.Millisecond))
+	switch at := s.Outcome.Before; {
+	case at != nil:
+		fmt.Fprintf(&b, "%s finished at %s: there is nothing to do. Use --fresh to start over.\n",
+			s.Status.Name, at.Local().Format(time.DateTime))
+	case s.Outcome.Finished:
+		fmt.Fprintf(&b, "%s finished in %s\n\n%s", s.Status.Name, Duration(s.Took), s.body())
+	default:
+		fmt.Fprintf(&b, "%s stopped after %s; run it again to resume\n\n%s", s.Status.Name, Duration(s.Took), s.body())
 	}
-	t := table.NewWriter()
-	t.SetStyle(table.StyleLight)
-	t.Style().Options = table.Options{SeparateHeader: true}
-	t.Style().Box.PaddingRight = "  "
-	t.AppendHeader(table.Row{"node", "", "records in", "out", "bytes", "failed"})
-	var right []table.ColumnConfig
-	for _, col := range []int{3, 4, 5} {
-		right = append(right, table.ColumnConfig{Number: col, Align: text.AlignRight, AlignHeader: text.AlignRight})
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (s Summary) body() string {
+	var b strings.Builder
+	b.WriteString(s.nodes() + "\n\n")
+	b.WriteString(Guarantees(s.Status.Guarantees) + "\n\n")
+	b.WriteString(s.totals() + "\n")
+	if n := s.Status.Restarts.Total; n > 0 {
+		fmt.Fprintf(&b, "%s from the last checkpoint, the last because %s\n", plural(n, "restart"), firstLine(s.Status.Restarts.Cause))
 	}
-	t.SetColumnConfigs(right)
+	for range s.Outcome.Uncommitted {
+		b.WriteString("some output is prepared but not yet published; the next run publishes it\n")
+	}
+	for _, u := range s.Status.Uncommitted {
+		fmt.Fprintf(&b, "%s cannot publish: %s\n", u.Sink, u.Error)
+	}
+	return b.String()
+}
+
+func (s Summary) nodes() string {
+	var rows [][]string
 	for _, n := range s.Status.Nodes {
-		row := table.Row{n.Name, nodeKind(n), count(n.RecordsIn), count(n.RecordsOut), humanize.IBytes(max(n.BytesIn, n.BytesOut)), failures(n)}
+		row := []string{n.Name, nodeKind(n), count(n.RecordsIn), count(n.RecordsOut), humanize.IBytes(max(n.BytesIn, n.BytesOut)), failures(n)}
 		switch n.Kind {
 		case "source":
 			row[2] = ""
 		case "sink":
 			row[3] = ""
 		}
-		t.AppendRow(row)
+		rows = append(rows, row)
 	}
-	b.WriteString(t.Render() + "\n\n")
-	for _, g := range s.Status.Guarantees {
-		fmt.Fprintf(&b, "%s: %s (%s)\n", g.Sink, strings.ReplaceAll(g.Guarantee.String(), "_", " "), g.Why)
-	}
-	b.WriteString(s.checkpoints())
-	for _, host := range s.Outcome.Uncommitted {
-		fmt.Fprintf(&b, "host %s: some output is prepared but not yet published; the next run publishes it\n", host)
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return render([]column{
+		{title: "node"}, {title: "component"}, {title: "records in", right: true}, {title: "out", right: true},
+		{title: "bytes", right: true}, {title: "failed"},
+	}, rows, 0)
 }
 
-func (s Summary) checkpoints() string {
-	out := fmt.Sprintf("%d checkpoint%s", s.Status.Completed, plural(s.Status.Completed))
-	if s.Status.Failed > 0 {
-		out += fmt.Sprintf(", %d failed", s.Status.Failed)
-	}
-	if n := s.Status.Restarts.Total; n > 0 {
-		out += fmt.Sprintf(", %d restart%s (the last: %s)", n, plural(n), firstLine(s.Status.Restarts.Cause))
-	}
-	if s.Took > 0 {
-		var most uint64
-		for _, n := range s.Status.Nodes {
-			most = max(most, n.RecordsIn, n.RecordsOut)
+// totals is what was read, how fast, and under how many checkpoints.
+func (s Summary) totals() string {
+	var read uint64
+	for _, n := range s.Status.Nodes {
+		if n.Kind == "source" {
+			read += n.RecordsOut
 		}
-		out += fmt.Sprintf(", %s", rate(float64(most)/s.Took.Seconds()))
 	}
-	return out + "\n"
+	out := fmt.Sprintf("%s read", plural(int(read), "record"))
+	if seconds := s.Took.Seconds(); seconds > 0 && read > 0 {
+		out += fmt.Sprintf(" (%s)", rate(float64(read)/seconds))
+	}
+	out += ", " + plural(s.Status.Completed, "checkpoint")
+	if s.Status.Failed > 0 {
+		out += fmt.Sprintf(", %d more failed", s.Status.Failed)
+	}
+	return out
 }
 
-func plural(n int) string {
-	if n == 1 {
-		return ""
+// Guarantees is a line a sink: what holds for its records, and why.
+func Guarantees(all []pipeline.SinkGuarantee) string {
+	name, word := 0, 0
+	for _, g := range all {
+		name, word = max(name, len(g.Sink)), max(word, len(guarantee(g.Guarantee)))
 	}
-	return "s"
+	var lines []string
+	for _, g := range all {
+		lines = append(lines, fmt.Sprintf("%-*s  %-*s  %s", name, g.Sink, word, guarantee(g.Guarantee), g.Why))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func guarantee(g pipeline.Guarantee) string {
+	if g == pipeline.GuaranteeNone {
+		return "no guarantee"
+	}
+	return strings.ReplaceAll(g.String(), "_", " ")
 }
 
 func firstLine(s string) string {
 	line, _, _ := strings.Cut(s, "\n")
-	return line
+	return strings.TrimSuffix(line, ":")
 }

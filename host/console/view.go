@@ -5,36 +5,42 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dustin/go-humanize"
-	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/jedib0t/go-pretty/v6/text"
-
 	"github.com/weirstream/weir/host/engine"
 )
 
-// rates measures records a second between two pictures.
-type rates struct {
-	at    time.Time
-	count map[string]uint64
-	rate  map[string]float64
+// rates measures records a second between pictures.
+type rates struct{ nodes map[string]nodeRate }
+
+type nodeRate struct {
+	count     uint64
+	at        time.Time // when count was first seen
+	perSecond float64
 }
 
-// update returns each node's rate. Counters that fell (a restart) give no rate.
+// stale is how long a count may stand still before its rate is none: tasks report
+// about once a second.
+const stale = 2500 * time.Millisecond
+
+// update returns each node's rate. A counter that fell (a restart) begins anew.
 func (r *rates) update(s engine.Status, now time.Time) map[string]float64 {
-	span := now.Sub(r.at).Seconds()
-	next := map[string]uint64{}
-	rate := map[string]float64{}
+	next, out := map[string]nodeRate{}, map[string]float64{}
 	for _, n := range s.Nodes {
 		count := max(n.RecordsIn, n.RecordsOut)
-		next[n.Name] = count
-		if old, ok := r.count[n.Name]; ok && count >= old && span > 0 {
-			fresh := float64(count-old) / span
-			// Reports come once a second: smooth over the pictures between.
-			rate[n.Name] = 0.6*r.rate[n.Name] + 0.4*fresh
+		old, known := r.nodes[n.Name]
+		span := now.Sub(old.at)
+		switch {
+		case !known || count < old.count:
+			old = nodeRate{count: count, at: now}
+		case count > old.count && span > 0:
+			old = nodeRate{count: count, at: now, perSecond: float64(count-old.count) / span.Seconds()}
+		case span > stale:
+			old.perSecond = 0
 		}
+		next[n.Name] = old
+		out[n.Name] = old.perSecond
 	}
-	r.at, r.count, r.rate = now, next, rate
-	return rate
+	r.nodes = next
+	return out
 }
 
 // view is one picture with its rates.
@@ -44,26 +50,29 @@ type view struct {
 	now   time.Time
 }
 
+// columns of the progress table; what matters least goes first where the terminal
+// is narrow.
+var columns = []column{
+	{title: "node"},
+	{title: "component", drop: 4},
+	{title: "records", right: true},
+	{title: "rate", right: true, drop: 1},
+	{title: "busy", right: true, drop: 5},
+	{title: "blocked", right: true, drop: 6},
+	{title: "progress", drop: 2},
+	{title: "failed", drop: 3},
+}
+
 // table renders the picture for a terminal of this width.
 func (v view) table(width int) []byte {
-	t := table.NewWriter()
-	t.SetStyle(table.StyleLight)
-	t.Style().Options.DrawBorder = false
-	t.Style().Options.SeparateColumns = false
-	t.Style().Size.WidthMax = width
-	t.AppendHeader(table.Row{"node", "", "records", "rate", "busy", "blocked", "progress", "failed"})
-	numbers := []table.ColumnConfig{}
-	for _, col := range []int{3, 4, 5, 6, 8} {
-		numbers = append(numbers, table.ColumnConfig{Number: col, Align: text.AlignRight, AlignHeader: text.AlignRight})
-	}
-	t.SetColumnConfigs(numbers)
+	var rows [][]string
 	for _, n := range v.Nodes {
-		t.AppendRow(table.Row{
+		rows = append(rows, []string{
 			n.Name, nodeKind(n), count(max(n.RecordsIn, n.RecordsOut)), rate(v.rates[n.Name]),
 			percent(n.Busy), percent(n.Blocked), v.progress(n), failures(n),
 		})
 	}
-	return []byte(t.Render() + "\n" + clip(v.footer(), width) + "\n")
+	return []byte(render(columns, rows, width) + "\n" + clip(v.footer(), width) + "\n")
 }
 
 func nodeKind(n engine.NodeStatus) string {
@@ -85,7 +94,7 @@ func (v view) progress(n engine.NodeStatus) string {
 		s := fmt.Sprintf("%.0f%%", 100*share)
 		if spent := v.now.Sub(v.Started); share > 0.02 && share < 1 && spent > 2*time.Second {
 			left := time.Duration(float64(spent) * (1 - share) / share)
-			s += " · " + left.Round(time.Second).String() + " left"
+			s += ", " + left.Round(time.Second).String() + " left"
 		}
 		return s
 	case p.Lag > 0:
@@ -101,7 +110,7 @@ func failures(n engine.NodeStatus) string {
 		parts = append(parts, count(n.Skipped)+" skipped")
 	}
 	if n.DeadLettered > 0 {
-		parts = append(parts, count(n.DeadLettered)+" dead letters")
+		parts = append(parts, plural(int(n.DeadLettered), "dead letter"))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -111,17 +120,17 @@ func (v view) footer() string {
 	parts := []string{v.Name + " " + string(v.State)}
 	switch {
 	case v.InFlight != nil && v.now.Sub(v.InFlight.Since) > time.Second:
-		parts = append(parts, fmt.Sprintf("checkpoint %d since %s, awaits %s", v.InFlight.Number,
+		parts = append(parts, fmt.Sprintf("checkpoint %d since %s, waits for %s", v.InFlight.Number,
 			v.now.Sub(v.InFlight.Since).Round(time.Second), strings.Join(v.InFlight.Awaited, ", ")))
 	case v.Last != nil:
-		parts = append(parts, fmt.Sprintf("checkpoint %d %s ago (%s)", v.Last.Number,
-			v.now.Sub(v.Last.At).Round(time.Second), v.Last.Duration.Round(time.Millisecond)))
+		parts = append(parts, fmt.Sprintf("checkpoint %d %s ago (took %s)", v.Last.Number,
+			v.now.Sub(v.Last.At).Round(time.Second), Duration(v.Last.Duration)))
 	}
 	if v.Restarts.Total > 0 {
 		parts = append(parts, fmt.Sprintf("restarts %d of %d", v.Restarts.Used, v.Restarts.Allowed))
 	}
 	for _, u := range v.Uncommitted {
-		parts = append(parts, "uncommitted: "+u.Error)
+		parts = append(parts, u.Sink+" cannot publish: "+u.Error)
 	}
 	return strings.Join(parts, " · ")
 }
@@ -141,26 +150,4 @@ func (v view) oneLine(width int) string {
 		parts = append(parts, s)
 	}
 	return clip(strings.Join(parts, " · "), width)
-}
-
-func clip(s string, width int) string {
-	if width > 0 && text.StringWidthWithoutEscSequences(s) > width {
-		return text.Trim(s, width-1) + "…"
-	}
-	return s
-}
-
-func count(n uint64) string { return humanize.Comma(int64(n)) }
-
-func percent(f float64) string { return fmt.Sprintf("%.0f%%", 100*f) }
-
-func rate(perSecond float64) string {
-	switch {
-	case perSecond >= 1e6:
-		return fmt.Sprintf("%.2f M/s", perSecond/1e6)
-	case perSecond >= 1e4:
-		return fmt.Sprintf("%.0f k/s", perSecond/1e3)
-	default:
-		return fmt.Sprintf("%.0f/s", perSecond)
-	}
 }
