@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/bmatcuk/doublestar/v4"
+
 	"github.com/weirstream/weir/sdk"
 )
 
@@ -21,15 +23,38 @@ type SourceConfig struct {
 func (c *SourceConfig) Capabilities(caps *sdk.Capabilities) {
 	if c.Follow {
 		caps.Bounded = false
-		caps.ConcurrentSplits = 0
+		return
 	}
+	// One after the other, in order: a followed file never ends, so those are
+	// read side by side.
+	caps.ConcurrentSplits = 1
+}
+
+// Validate implements [sdk.Validator].
+func (c *SourceConfig) Validate() []sdk.FieldError {
+	var faults []sdk.FieldError
+	if c.Start == "end" && !c.Follow {
+		faults = append(faults, sdk.Faultf("start", "end reads nothing without follow: true"))
+	}
+	if isGlob(c.Path) && !doublestar.ValidatePathPattern(c.Path) {
+		faults = append(faults, sdk.Faultf("path", "is no valid glob: look for an unclosed [ or {"))
+	}
+	return faults
+}
+
+// Probe implements [sdk.Prober].
+func (c *SourceConfig) Probe(context.Context, sdk.Owner) []sdk.FieldError {
+	if _, err := c.list(); err != nil {
+		return []sdk.FieldError{sdk.Faultf("path", "%v", err)}
+	}
+	return nil
 }
 
 // Source returns the component.
 func Source() sdk.Component {
 	return sdk.NewSource("file", "Reads the lines of files: once, or as they grow.",
 		func(_ context.Context, cfg *SourceConfig, t *sdk.Task) (*source, error) { return newSource(cfg, t) },
-		sdk.Bounded(), sdk.ConcurrentSplits(readsAtOnce),
+		sdk.Bounded(),
 		sdk.Description(`Files that end in .gz or .zst are read as what they hold. A line above the
 pipeline's max_record is a failed record, and reading goes on behind it.`),
 		sdk.Example("Every log of a folder", "path: logs/*.log\n"),

@@ -5,6 +5,7 @@ package firstparty
 import (
 	"github.com/weirstream/weir/plugins/discard"
 	"github.com/weirstream/weir/plugins/expr"
+	"github.com/weirstream/weir/plugins/file"
 	"github.com/weirstream/weir/plugins/generator"
 	"github.com/weirstream/weir/plugins/route"
 	"github.com/weirstream/weir/plugins/stdout"
@@ -14,9 +15,11 @@ import (
 // Components returns all first-party components.
 func Components() []sdk.Component {
 	return []sdk.Component{
+		file.Source(),
 		generator.Source(),
 		expr.Operator(),
 		route.Operator(),
+		file.Sink(),
 		stdout.Sink(),
 		discard.Sink(),
 	}

@@ -1,0 +1,75 @@
+package file
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+)
+
+// found is a file that the source's path leads to.
+type found struct {
+	path string
+	info fs.FileInfo
+}
+
+func isGlob(path string) bool { return strings.ContainsAny(path, "*?[{") }
+
+// list finds the files, sorted by name. A path that leads to none is an error,
+// unless the source follows, and waits for them.
+func (c *SourceConfig) list() ([]found, error) {
+	paths, err := c.paths()
+	if err != nil {
+		return nil, err
+	}
+	var files []found
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && (c.Follow || isGlob(c.Path)):
+			continue // gone since it was listed, or not there yet
+		case err != nil:
+			return nil, err
+		case info.Mode().IsRegular():
+			files = append(files, found{path, info})
+		case path == c.Path:
+			return nil, fmt.Errorf("%s is neither a file nor a folder", path)
+		}
+	}
+	if len(files) == 0 && !c.Follow {
+		return nil, fmt.Errorf("%s leads to no file", c.Path)
+	}
+	return files, nil
+}
+
+func (c *SourceConfig) paths() ([]string, error) {
+	if isGlob(c.Path) {
+		paths, err := doublestar.FilepathGlob(c.Path, doublestar.WithFailOnIOErrors(), doublestar.WithFilesOnly(), doublestar.WithNoHidden())
+		if err != nil {
+			return nil, fmt.Errorf("glob %s: %w", c.Path, err)
+		}
+		slices.Sort(paths)
+		return paths, nil
+	}
+	info, err := os.Stat(c.Path)
+	if err != nil || !info.IsDir() {
+		// Of a missing file the caller tells.
+		return []string{c.Path}, nil
+	}
+	entries, err := os.ReadDir(c.Path)
+	if err != nil {
+		return nil, err
+	}
+	var paths []string
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), ".") {
+			paths = append(paths, filepath.Join(c.Path, e.Name()))
+		}
+	}
+	return paths, nil
+}
