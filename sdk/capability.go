@@ -91,7 +91,7 @@ func (c Capabilities) claimedBeyond(limit Capabilities) []string {
 		{"several tasks", !c.SingleTask, !limit.SingleTask},
 		{"any host", !c.Local, !limit.Local},
 		{"keeps records", !c.Discards, !limit.Discards},
-		{"more concurrent splits", true, !fewer(limit.ConcurrentSplits, c.ConcurrentSplits)},
+		{"more concurrent splits", c.ConcurrentSplits < 0 || fewer(limit.ConcurrentSplits, c.ConcurrentSplits), false},
 	} {
 		if claim.got && !claim.most {
 			beyond = append(beyond, claim.name)

@@ -116,9 +116,7 @@ func declare[Cfg any](kind pluginv1.Kind, name, summary string, claims Capabilit
 	}
 	d.optionalOfConfig(reflect.PointerTo(cfg))
 	d.spec.Capabilities = d.claims.proto()
-	// The SDK's task loop has the stage for every component with an output.
-	d.spec.Capabilities.EventTime = kind != pluginv1.Kind_KIND_SINK
-	return d, &settings[Cfg]{spec, d.claims, d.spec.Capabilities.EventTime, d.spec.Outputs}
+	return d, &settings[Cfg]{spec, d.claims, d.spec.Outputs}
 }
 
 func (d *declaration) optionalOfConfig(t reflect.Type) {

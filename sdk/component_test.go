@@ -66,12 +66,12 @@ func TestCapabilitiesFollowFromTypesAndOptions(t *testing.T) {
 		component sdk.Component
 		want      *pluginv1.Capabilities
 	}{
-		{"source", source(), &pluginv1.Capabilities{Replayable: true, EventTime: true}},
+		{"source", source(), &pluginv1.Capabilities{Replayable: true}},
 		{"source with options", source(sdk.Bounded(), sdk.NotReplayable(), sdk.ConcurrentSplits(2)),
-			&pluginv1.Capabilities{Bounded: true, EventTime: true, ConcurrentSplits: 2}},
-		{"operator", operator[struct{}](), &pluginv1.Capabilities{EventTime: true}},
+			&pluginv1.Capabilities{Bounded: true, ConcurrentSplits: 2}},
+		{"operator", operator[struct{}](), &pluginv1.Capabilities{}},
 		{"operator with options", operator[struct{}](sdk.PreservesOrder(), sdk.PreservesKey()),
-			&pluginv1.Capabilities{PreservesOrder: true, PreservesKey: true, EventTime: true}},
+			&pluginv1.Capabilities{PreservesOrder: true, PreservesKey: true}},
 		{"sink with options", sdk.NewSink("s", "", func(context.Context, *struct{}, *sdk.Task) (drop, error) { return drop{}, nil },
 			sdk.SingleTask(), sdk.Local(), sdk.Discards()), &pluginv1.Capabilities{SingleTask: true, Local: true, Discards: true}},
 		{"two-phase sink", twoPhase[prepared](sdk.Retract()), &pluginv1.Capabilities{ExactlyOnce: true, Retract: true}},
@@ -282,6 +282,57 @@ func TestAConfigurationLeavesCapabilitiesAndNamesOutputs(t *testing.T) {
 	}
 	if !sdktest.Check(t, c, `{}`).Capabilities.PreservesKey || !spec(t, c).DynamicOutputs {
 		t.Error("nothing takes the claim away")
+	}
+}
+
+// wilful is a configuration that sets one claim.
+type wilful struct {
+	Claim string `weir:"claim"`
+	To    any    `weir:"to"`
+}
+
+func (w *wilful) Capabilities(left *sdk.Capabilities) {
+	field := reflect.ValueOf(left).Elem().FieldByName(w.Claim)
+	if n, ok := w.To.(int64); ok {
+		field.SetInt(n)
+	} else {
+		field.SetBool(w.To.(bool))
+	}
+}
+
+func TestAConfigurationOnlyTakesClaimsAway(t *testing.T) {
+	open := func(context.Context, *wilful, *sdk.Task) (*numbers, error) { return &numbers{}, nil }
+	with := sdk.NewSource("with", "", open, sdk.Bounded(), sdk.ConcurrentSplits(2))
+	without := sdk.NewSource("without", "", open, sdk.NotReplayable())
+	single := sdk.NewSink("single", "", func(context.Context, *wilful, *sdk.Task) (drop, error) { return drop{}, nil },
+		sdk.SingleTask(), sdk.Local(), sdk.Discards())
+	for _, c := range []struct {
+		component sdk.Component
+		config    string
+		allowed   bool
+	}{
+		{with, `{"claim": "Bounded", "to": false}`, true},
+		{without, `{"claim": "Bounded", "to": true}`, false},
+		{with, `{"claim": "Replayable", "to": false}`, true},
+		{without, `{"claim": "Replayable", "to": true}`, false},
+		{with, `{"claim": "ConcurrentSplits", "to": 1}`, true},
+		{with, `{"claim": "ConcurrentSplits", "to": 3}`, false},
+		{with, `{"claim": "ConcurrentSplits", "to": 0}`, false},
+		{without, `{"claim": "ConcurrentSplits", "to": 7}`, true},
+		{with, `{"claim": "ConcurrentSplits", "to": -1}`, false},
+		{without, `{"claim": "PreservesOrder", "to": true}`, false},
+		{without, `{"claim": "PreservesKey", "to": true}`, false},
+		{without, `{"claim": "ExactlyOnce", "to": true}`, false},
+		{without, `{"claim": "Retract", "to": true}`, false},
+		{without, `{"claim": "SingleTask", "to": true}`, true},
+		{single, `{"claim": "SingleTask", "to": false}`, false},
+		{single, `{"claim": "Local", "to": false}`, false},
+		{single, `{"claim": "Discards", "to": false}`, false},
+	} {
+		got := sdktest.Check(t, c.component, c.config)
+		if allowed := got.Faults == nil; allowed != c.allowed {
+			t.Errorf("%s: got %v", c.config, got.Faults)
+		}
 	}
 }
 

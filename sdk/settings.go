@@ -12,10 +12,9 @@ import (
 
 // settings decodes and checks one component's configuration.
 type settings[Cfg any] struct {
-	spec      *config.Spec
-	claims    Capabilities
-	eventTime bool
-	outputs   []*pluginv1.Output // declared, beside those of the configuration
+	spec    *config.Spec
+	claims  Capabilities
+	outputs []*pluginv1.Output // declared, beside those of the configuration
 }
 
 // decode decodes a configuration and asks its Validators.
@@ -53,7 +52,6 @@ func (s *settings[Cfg]) validate(raw []byte, secretPaths []string) *pluginv1.Val
 		return r
 	}
 	r.Capabilities = claims.proto()
-	r.Capabilities.EventTime = s.eventTime
 	outputs, faults := s.dynamicOutputs(cfg)
 	r.Outputs, r.Faults = outputs, append(r.Faults, faults...)
 	return r
