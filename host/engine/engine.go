@@ -74,6 +74,7 @@ type Engine struct {
 	pool    *pool
 	meter   *meter
 	started time.Time
+	probed  bool // the outside was asked; only the goroutine of Run uses it
 
 	stopOnce sync.Once
 	stopping chan struct{}

@@ -99,6 +99,9 @@ func (e *Engine) generation(parent context.Context) (checkpoint.Stop, error) {
 	g.step(StepProcesses)
 	g.watchProcesses()
 	g.makeCommitters()
+	if err := g.probe(); err != nil {
+		return checkpoint.Stop{}, g.explain(err)
+	}
 	if err := g.settle(g.ctx, history, choice); err != nil {
 		return checkpoint.Stop{}, g.explain(err)
 	}

@@ -66,6 +66,8 @@ type NodeStatus struct {
 	Progress  *Progress                 `json:"progress,omitempty"`
 	Watermark *time.Time                `json:"watermark,omitempty"`
 	Samples   []*pluginv1.FailureSample `json:"failure_samples,omitempty"`
+	// Metrics are those that the component's author registered.
+	Metrics []Metric `json:"metrics,omitempty"`
 }
 
 // Progress is how far a source node has come.
@@ -120,6 +122,7 @@ type nodeMeter struct {
 type taskMeter struct {
 	counters      counts
 	samples       []*pluginv1.FailureSample
+	metrics       []*pluginv1.Metric
 	progress      *pluginv1.Progress
 	watermark     *int64
 	at            time.Time
@@ -177,6 +180,9 @@ func (m *meter) report(id task.ID, members []*pipeline.Node, r *pluginv1.Report,
 		if len(c.Samples) > 0 {
 			t.samples = c.Samples
 		}
+		if len(c.Metrics) > 0 {
+			t.metrics = c.Metrics
+		}
 		if c.HasWatermark {
 			w := c.Watermark
 			t.watermark = &w
@@ -219,11 +225,13 @@ func (m *meter) status(p *pipeline.Pipeline) []NodeStatus {
 		}
 		n := m.node(node.Name)
 		total := n.base
+		metrics := metricSum{}
 		for _, t := range n.tasks {
 			total.add(t.counters)
 			s.Busy += t.busyShare / float64(node.Parallelism)
 			s.Blocked += t.blockedShare / float64(node.Parallelism)
 			s.Samples = append(s.Samples, t.samples...)
+			metrics.add(t.metrics)
 			s.Progress = s.Progress.plus(t.progress)
 			if t.watermark != nil {
 				if at := time.Unix(0, *t.watermark); s.Watermark == nil || at.Before(*s.Watermark) {
@@ -233,6 +241,7 @@ func (m *meter) status(p *pipeline.Pipeline) []NodeStatus {
 		}
 		s.RecordsIn, s.RecordsOut, s.BytesIn, s.BytesOut = total.in, total.out, total.bytesIn, total.bytesOut
 		s.Skipped, s.DeadLettered, s.Retries = total.skipped, total.deadLettered, total.retries
+		s.Metrics = metrics.list()
 		out = append(out, s)
 	}
 	return out

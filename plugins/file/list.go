@@ -18,6 +18,9 @@ type found struct {
 	info fs.FileInfo
 }
 
+// errNoFile says that a folder or glob is empty.
+var errNoFile = errors.New("leads to no file")
+
 func isGlob(path string) bool { return strings.ContainsAny(path, "*?[{") }
 
 // list finds the files, sorted by name. A path that leads to none is an error,
@@ -42,7 +45,7 @@ func (c *SourceConfig) list() ([]found, error) {
 		}
 	}
 	if len(files) == 0 && !c.Follow {
-		return nil, fmt.Errorf("%s leads to no file", c.Path)
+		return nil, fmt.Errorf("%s %w", c.Path, errNoFile)
 	}
 	return files, nil
 }

@@ -2,6 +2,8 @@ package file
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"time"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -44,7 +46,12 @@ func (c *SourceConfig) Validate() []sdk.FieldError {
 
 // Probe implements [sdk.Prober].
 func (c *SourceConfig) Probe(context.Context, sdk.Owner) []sdk.FieldError {
-	if _, err := c.list(); err != nil {
+	_, err := c.list()
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errNoFile):
+		// What was read already may be gone by the next start.
+		return []sdk.FieldError{sdk.Warnf("path", "%v at present", err)}
+	case err != nil:
 		return []sdk.FieldError{sdk.Faultf("path", "%v", err)}
 	}
 	return nil

@@ -1,0 +1,50 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
+)
+
+// probeTimeout bounds what one component may take to ask the outside.
+const probeTimeout = 30 * time.Second
+
+// probe lets every node ask the outside, once a run: what it finds wrong then is
+// told by field, before any task is open. After a rollback the tasks find out by
+// themselves.
+func (g *generation) probe() error {
+	if g.engine.probed {
+		return nil
+	}
+	group, ctx := errgroup.WithContext(g.ctx)
+	for _, n := range g.pipeline.Nodes {
+		client := g.engine.pool.get(keyOf(n, 0)).Client()
+		group.Go(func() error {
+			ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+			defer cancel()
+			r, err := client.Probe(ctx, &pluginv1.ProbeRequest{
+				Kind: n.Kind, Component: n.Component, Config: n.Config, SecretPaths: n.SecretPaths, Owner: g.owner(n),
+			})
+			if err != nil {
+				return fmt.Errorf("node %s: probe: %w", n.Name, err)
+			}
+			for _, f := range r.GetFaults() {
+				if f.Warning {
+					g.log.Warn(f.Message, "node", n.Name, "field", f.Path)
+					continue
+				}
+				return &fatalError{fmt.Errorf("node %s: %s: %s", n.Name, f.Path, f.Message)}
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	g.engine.probed = true
+	return nil
+}
