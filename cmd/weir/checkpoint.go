@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -193,7 +194,7 @@ func printDescription(w io.Writer, d checkpoint.Description, format outputFormat
 			continue
 		}
 		ended := ""
-		if n.Ended {
+		if slices.Contains(r.Ended, n.Name) {
 			ended = ", input has ended"
 		}
 		fmt.Fprintf(&b, "\n%s: %s %s, %d tasks%s\n%s\n", n.Name, n.Component, n.Version, n.Parallelism, ended, indent(rendered(t)))

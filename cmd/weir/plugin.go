@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -147,11 +148,16 @@ pipeline file has it: file, acme/mask, or acme for all components of a plugin.`,
 
 func describe(w io.Writer, c catalog.Component, format outputFormat) error {
 	if format == formatJSON {
-		b, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(c.Component)
+		loose, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(c.Component)
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(w, "%s\n", b)
+		// protojson sets blanks at random.
+		var b bytes.Buffer
+		if err := json.Compact(&b, loose); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(w, b.String())
 		return err
 	}
 	var b strings.Builder

@@ -83,7 +83,7 @@ func validateFile(ctx context.Context, file string, pluginDirs []string, connect
 	v.File = file
 	err = withCatalog(ctx, filepath.Dir(file), pluginDirs, func(c *catalog.Catalog) error {
 		p, report := pipeline.Load(ctx, file, pipeline.Options{Catalog: c})
-		v.OK, v.Faults = report.OK(), report.Faults
+		v.OK, v.Faults = report.OK(), append([]pipeline.Fault{}, report.Faults...)
 		if p == nil {
 			return nil
 		}

@@ -60,7 +60,7 @@ func (s Summary) Text(w io.Writer) error {
 func (s Summary) body() string {
 	var b strings.Builder
 	b.WriteString(s.nodes() + "\n\n")
-	b.WriteString(Guarantees(s.Status.Guarantees) + "\n\n")
+	b.WriteString(s.guarantees() + "\n")
 	b.WriteString(s.totals() + "\n")
 	if n := s.Status.Restarts.Total; n > 0 {
 		fmt.Fprintf(&b, "%s from the last checkpoint, the last because %s\n", plural(n, "restart"), firstLine(s.Status.Restarts.Cause))
@@ -109,6 +109,25 @@ func (s Summary) totals() string {
 		out += fmt.Sprintf(", %d more failed", s.Status.Failed)
 	}
 	return out
+}
+
+// guarantees says what held, sinks of which the same holds together.
+func (s Summary) guarantees() string {
+	type what struct{ word, why string }
+	var order []what
+	sinks := map[what][]string{}
+	for _, g := range s.Status.Guarantees {
+		w := what{guarantee(g.Guarantee), g.Why}
+		if sinks[w] == nil {
+			order = append(order, w)
+		}
+		sinks[w] = append(sinks[w], g.Sink)
+	}
+	var b strings.Builder
+	for _, w := range order {
+		fmt.Fprintf(&b, "%s: %s\n  %s\n", w.word, strings.Join(sinks[w], ", "), w.why)
+	}
+	return b.String()
 }
 
 // Guarantees is a line a sink: what holds for its records, and why.

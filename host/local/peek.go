@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 
 	"github.com/weirstream/weir/coordination"
 	"github.com/weirstream/weir/coordination/embedded"
@@ -28,7 +29,10 @@ func Peek(ctx context.Context, stateDir, name string) (Peeked, error) {
 		if listErr != nil {
 			return Peeked{}, listErr
 		}
-		return Peeked{}, fmt.Errorf("no pipeline %q has state in %s; there are: %v", name, stateDir, names)
+		if len(names) == 0 {
+			return Peeked{}, fmt.Errorf("no pipeline has been run with state in %s", stateDir)
+		}
+		return Peeked{}, fmt.Errorf("no pipeline %q has state in %s; there are: %s", name, stateDir, strings.Join(names, ", "))
 	}
 	return Peeked{s}, err
 }

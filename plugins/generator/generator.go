@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/weirstream/weir/sdk"
@@ -48,6 +49,8 @@ type position struct {
 type source struct {
 	cfg *Config
 	pad []byte
+	// Of the splits that were opened: records made, and to make.
+	made, total atomic.Int64
 }
 
 // padBytes is the length of the text that padding is cut from.
@@ -84,7 +87,14 @@ func (s *source) Open(_ context.Context, sp sdk.Split[split], from *position) (s
 		r.made = from.Made
 	}
 	r.began, r.base = time.Now(), r.made
+	s.made.Add(r.made)
+	s.total.Add(max(0, r.end))
 	return r, nil
+}
+
+// Progress implements [sdk.Progresser].
+func (s *source) Progress() sdk.Progress {
+	return sdk.Progress{Done: float64(s.made.Load()), Total: float64(s.total.Load()), Unit: "records", Lag: -1}
 }
 
 // Close implements [sdk.Source].
@@ -117,10 +127,12 @@ func (r *reader) Read(ctx context.Context, out *sdk.Collector) (position, error)
 	if r.cfg.Time == "now" {
 		now = sdk.TimeOf(time.Now())
 	}
+	before := r.made
 	for r.made < limit && !out.Full() {
 		r.append(out, r.split.First+r.made*r.split.Stride, now)
 		r.made++
 	}
+	r.source.made.Add(r.made - before)
 	if r.made == r.end {
 		return position{r.made}, io.EOF
 	}
