@@ -9,14 +9,9 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
-	"google.golang.org/protobuf/types/known/durationpb"
-
 	"github.com/weirstream/weir/checkpoint"
 	"github.com/weirstream/weir/checkpoint/storage"
 	"github.com/weirstream/weir/host/pipeline"
-	"github.com/weirstream/weir/host/process"
 	"github.com/weirstream/weir/host/task"
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 )
@@ -184,95 +179,6 @@ func (g *generation) spawn(run func()) { g.group.Go(run) }
 // fail ends the epoch with its first cause.
 func (g *generation) fail(err error) { g.cancel(err) }
 
-// watchProcesses fails the epoch when one of its processes ends.
-func (g *generation) watchProcesses() {
-	for _, key := range g.plan.processes() {
-		proc := g.engine.pool.get(key)
-		g.spawn(func() {
-			select {
-			case <-g.ctx.Done():
-			case <-proc.Done():
-				g.fail(&lostProcessError{nodes: g.nodesOf(key), err: proc.Err()})
-			}
-		})
-	}
-}
-
-// nodesOf lists the nodes whose tasks a process runs.
-func (g *generation) nodesOf(key processKey) []string {
-	var out []string
-	for _, t := range g.plan.tasks {
-		if t.process == key {
-			for _, n := range t.chain.Members {
-				if !slices.Contains(out, n.Name) {
-					out = append(out, n.Name)
-				}
-			}
-		}
-	}
-	return out
-}
-
-// lostProcessError says which nodes went down with a process.
-type lostProcessError struct {
-	nodes []string
-	err   *process.ExitError
-}
-
-func (e *lostProcessError) Error() string {
-	return fmt.Sprintf("the process of node %s: %v", join(e.nodes), e.err)
-}
-func (e *lostProcessError) Unwrap() error { return e.err }
-
-func join(names []string) string {
-	switch len(names) {
-	case 0:
-		return "(none)"
-	case 1:
-		return names[0]
-	}
-	out := "s "
-	for i, n := range names {
-		if i > 0 {
-			out += ", "
-		}
-		out += n
-	}
-	return out
-}
-
-// explain waits a moment for the death of a process, which explains a broken
-// stream better than the stream does.
-func (g *generation) explain(err error) error {
-	var lost *lostProcessError
-	if errors.As(err, &lost) {
-		return err
-	}
-	var failed *task.Error
-	if errors.As(err, &failed) && failed.Class != pluginv1.Error_CLASS_UNMARKED {
-		return err
-	}
-	deadline := time.After(deathGrace)
-	for _, key := range g.plan.processes() {
-		proc := g.engine.pool.get(key)
-		if proc == nil {
-			continue
-		}
-		if failed != nil && g.plans[failed.ID].process == key && failed.Transport() {
-			select {
-			case <-proc.Done():
-			case <-deadline:
-			}
-		}
-		select {
-		case <-proc.Done():
-			return &lostProcessError{nodes: g.nodesOf(key), err: proc.Err()}
-		default:
-		}
-	}
-	return err
-}
-
 // run opens every task, drives the checkpoints until the coordinator stops or
 // something fails, and closes every task.
 func (g *generation) run(h checkpoint.History, c checkpoint.Choice) (checkpoint.Stop, error) {
@@ -304,43 +210,6 @@ func (g *generation) run(h checkpoint.History, c checkpoint.Choice) (checkpoint.
 	return g.leader.stop, err
 }
 
-// openTasks opens operators and sinks first, then readers, then enumerators, and
-// lets data flow when all are open.
-func (g *generation) openTasks(c checkpoint.Choice, entries *restored) error {
-	ended := map[string]bool{}
-	if c.Record != nil {
-		g.restored = c.Record.N
-		for _, name := range c.Record.Ended {
-			ended[name] = true
-		}
-	}
-	var phases [3][]*taskPlan
-	for _, t := range g.plan.tasks {
-		switch {
-		case t.id.Role == pluginv1.Role_ROLE_ENUMERATOR:
-			phases[2] = append(phases[2], t)
-		case t.source:
-			phases[1] = append(phases[1], t)
-		default:
-			phases[0] = append(phases[0], t)
-		}
-	}
-	for _, phase := range phases {
-		if err := g.open(phase, entries, ended); err != nil {
-			return err
-		}
-	}
-	g.step(StepOpened)
-	for _, phase := range phases {
-		for _, t := range phase {
-			if err := g.tasks[t.id].Run(); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 // drive carries the coordinator's actions out until it stops or anything fails.
 func (g *generation) drive() error {
 	g.engine.setRunning(g)
@@ -368,110 +237,6 @@ func (g *generation) drive() error {
 		}
 	})
 	return g.leader.run(g.ctx)
-}
-
-// open opens tasks at once and waits for all.
-func (g *generation) open(tasks []*taskPlan, r *restored, ended map[string]bool) error {
-	group, ctx := errgroup.WithContext(g.ctx)
-	for _, t := range tasks {
-		group.Go(func() error {
-			started, err := task.Start(g.taskConfig(t, r, ended))
-			if err != nil {
-				return err
-			}
-			g.mu.Lock()
-			g.tasks[t.id] = started
-			early := g.early[t.id]
-			delete(g.early, t.id)
-			g.mu.Unlock()
-			for _, r := range early {
-				started.SplitRequest(r)
-			}
-			return started.Opened(ctx)
-		})
-	}
-	return group.Wait()
-}
-
-func (g *generation) taskConfig(t *taskPlan, r *restored, ended map[string]bool) task.Config {
-	head := t.chain.Members[0]
-	open := &pluginv1.Open{
-		Task: &pluginv1.TaskRef{
-			Uid: g.uid, Epoch: g.epoch, Node: head.ID, Index: uint32(t.id.Index), Role: t.id.Role,
-		},
-		Cluster:            g.engine.Cluster,
-		Pipeline:           g.pipeline.Name,
-		Parallelism:        uint32(head.Parallelism),
-		MaxParallelism:     uint32(g.pipeline.MaxParallelism),
-		Chain:              g.plan.members(t, ended),
-		Limits:             g.plan.limits(),
-		RestoredCheckpoint: g.restored,
-		LogLevel:           g.logLevel(),
-		CheckpointTimeout:  durationpb.New(g.pipeline.Checkpoint.Timeout),
-	}
-	if t.id.Role == pluginv1.Role_ROLE_ENUMERATOR {
-		open.HeldSplits = r.held[head.ID]
-	}
-	var members []string
-	for _, n := range t.chain.Members {
-		members = append(members, n.Name)
-	}
-	return task.Config{
-		ID:          t.id,
-		Plugin:      head.Plugin,
-		Client:      g.engine.pool.get(t.process).Client(),
-		Open:        open,
-		Restore:     r.entries[t.id],
-		Input:       taskInput{g.wiring.inputs[t.id]},
-		Output:      g.wiring.routers[t.id],
-		Observer:    g,
-		Log:         g.log,
-		Members:     members,
-		MaxFrame:    int(g.pipeline.MaxRecord) + 4*int(g.pipeline.Batch.Size) + 1<<20,
-		OpenTimeout: openTimeout,
-	}
-}
-
-func (g *generation) logLevel() string {
-	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn} {
-		if g.log.Enabled(g.ctx, level) {
-			return level.String()
-		}
-	}
-	return slog.LevelError.String()
-}
-
-// watchTasks fails the epoch when a task fails.
-func (g *generation) watchTasks() {
-	for _, t := range g.tasks {
-		g.spawn(func() {
-			select {
-			case <-g.ctx.Done():
-			case <-t.Failing():
-				if err := t.Err(); err != nil {
-					g.fail(err)
-				}
-			}
-		})
-	}
-}
-
-// closeTasks closes every task at once. A task that does not answer costs its
-// process.
-func (g *generation) closeTasks() {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(g.ctx), closeTimeout)
-	defer cancel()
-	var group sync.WaitGroup
-	for id, t := range g.tasks {
-		group.Go(func() {
-			if t.Close(ctx) {
-				return
-			}
-			key := g.plans[id].process
-			g.engine.pool.kill(key, fmt.Sprintf("task %s did not close within %v", id, closeTimeout))
-		})
-	}
-	group.Wait()
 }
 
 // coordinator makes the epoch's checkpoint coordinator.

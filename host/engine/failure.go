@@ -1,0 +1,101 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/weirstream/weir/host/process"
+	"github.com/weirstream/weir/host/task"
+	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
+)
+
+// watchProcesses fails the epoch when one of its processes ends.
+func (g *generation) watchProcesses() {
+	for _, key := range g.plan.processes() {
+		proc := g.engine.pool.get(key)
+		g.spawn(func() {
+			select {
+			case <-g.ctx.Done():
+			case <-proc.Done():
+				g.fail(&lostProcessError{nodes: g.nodesOf(key), err: proc.Err()})
+			}
+		})
+	}
+}
+
+// nodesOf lists the nodes whose tasks a process runs.
+func (g *generation) nodesOf(key processKey) []string {
+	var out []string
+	for _, t := range g.plan.tasks {
+		if t.process == key {
+			for _, n := range t.chain.Members {
+				if !slices.Contains(out, n.Name) {
+					out = append(out, n.Name)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// lostProcessError says which nodes went down with a process.
+type lostProcessError struct {
+	nodes []string
+	err   *process.ExitError
+}
+
+func (e *lostProcessError) Error() string {
+	return fmt.Sprintf("the process of node %s: %v", join(e.nodes), e.err)
+}
+func (e *lostProcessError) Unwrap() error { return e.err }
+
+func join(names []string) string {
+	switch len(names) {
+	case 0:
+		return "(none)"
+	case 1:
+		return names[0]
+	}
+	out := "s "
+	for i, n := range names {
+		if i > 0 {
+			out += ", "
+		}
+		out += n
+	}
+	return out
+}
+
+// explain waits a moment for the death of a process, which explains a broken
+// stream better than the stream does.
+func (g *generation) explain(err error) error {
+	var lost *lostProcessError
+	if errors.As(err, &lost) {
+		return err
+	}
+	var failed *task.Error
+	if errors.As(err, &failed) && failed.Class != pluginv1.Error_CLASS_UNMARKED {
+		return err
+	}
+	deadline := time.After(deathGrace)
+	for _, key := range g.plan.processes() {
+		proc := g.engine.pool.get(key)
+		if proc == nil {
+			continue
+		}
+		if failed != nil && g.plans[failed.ID].process == key && failed.Transport() {
+			select {
+			case <-proc.Done():
+			case <-deadline:
+			}
+		}
+		select {
+		case <-proc.Done():
+			return &lostProcessError{nodes: g.nodesOf(key), err: proc.Err()}
+		default:
+		}
+	}
+	return err
+}
