@@ -1,0 +1,5 @@
+//go:build linux && !race
+
+package faulttest
+
+const raceEnabled = false
