@@ -29,6 +29,7 @@ type memDir struct {
 type memFile struct {
 	data   []byte
 	synced int
+	taken  bool // moved out of the folder, to stay
 	locked *memHandle
 }
 
@@ -51,17 +52,26 @@ func (d *memDisk) losePower(r *rand.Rand) {
 	for _, name := range slices.Sorted(maps.Keys(d.folders)) {
 		dir := d.folders[name]
 		dir.names = maps.Clone(dir.durable)
-		for _, change := range dir.changes[:r.IntN(len(dir.changes)+1)] {
-			change(dir.names)
+		// What was not synced may also come to disk in another order.
+		ordered, n := r.IntN(2) == 0, r.IntN(len(dir.changes)+1)
+		for i, change := range dir.changes {
+			if ordered && i < n || !ordered && r.IntN(2) == 0 {
+				change(dir.names)
+			}
 		}
-		dir.durable, dir.changes = maps.Clone(dir.names), nil
+		dir.changes = nil
 		for _, name := range slices.Sorted(maps.Keys(dir.names)) {
 			f := dir.names[name]
+			if f.taken {
+				delete(dir.names, name)
+				continue
+			}
 			if len(f.data) > f.synced {
 				f.data = f.data[:f.synced+r.IntN(len(f.data)-f.synced+1)]
 			}
 			f.synced = len(f.data)
 		}
+		dir.durable = maps.Clone(dir.names)
 	}
 }
 
@@ -78,14 +88,14 @@ func (d *memDisk) files(folder string) map[string][]byte {
 	return out
 }
 
-// take moves a file out of the disk, as a consumer does, who syncs too.
+// take moves a file out of the disk, as a consumer does who syncs.
 func (d *memDisk) take(folder, name string) []byte {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	dir := d.folders[folder]
 	f := dir.names[name]
 	delete(dir.names, name)
-	dir.durable, dir.changes = maps.Clone(dir.names), nil
+	f.taken = true
 	return f.data
 }
 

@@ -239,7 +239,9 @@ func (c *committer) dropMarkers(dir folder, path string, cs []committable) error
 }
 
 // tidy removes what nobody needs once the node's last output is published: the
-// markers, and what epochs before the last one have left.
+// markers, and what epochs before the last one have left. Only where the record of
+// the end is lost before the pipeline counts as finished would an older record
+// miss it: the restart then says so.
 func (c *committer) tidy(dir folder, ended uint64) error {
 	return c.removeHidden(dir, func(f hiddenFile) bool {
 		switch f.kind {

@@ -70,6 +70,7 @@ type world struct {
 	// withdrawing: what a record that cannot be read any more has published is
 	// still to be withdrawn.
 	withdrawing bool
+	unreadable  bool // the newest record is
 
 	epoch      uint64
 	checkpoint uint64 // newest number
@@ -196,10 +197,10 @@ func (w *world) abandon(s *folderSink) {
 // start is a restore in a new epoch.
 func (w *world) start() bool {
 	w.epoch++
-	if w.retract && len(w.retained) > 1 && w.r.IntN(3) == 0 {
+	if w.unreadable || w.retract && len(w.retained) > 1 && w.r.IntN(3) == 0 {
 		// The newest record cannot be read: it, and what it published, never was.
 		w.retained = w.retained[:1+w.r.IntN(len(w.retained)-1)]
-		w.withdrawing = true
+		w.withdrawing, w.unreadable = true, false
 		w.answered = min(w.answered, w.newest().n)
 	}
 	rec := w.newest()

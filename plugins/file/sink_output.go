@@ -29,8 +29,8 @@ type packer interface {
 // The names of compressions, as a configuration writes them.
 const (
 	packNone = "none"
-	packGzip      = "gzip"
-	packZstd    = "zstd"
+	packGzip = "gzip"
+	packZstd = "zstd"
 )
 
 // compressedExtensions are what compressions put behind a file's extension.

@@ -65,14 +65,19 @@ func (c *committer) sweepFolder(s sdk.Sweep, kept []unfinished) (err error) {
 	return err
 }
 
-// setAside gives the parts that stay names under which nobody publishes them.
+// setAside gives the parts that stay names under which nobody publishes them, nor
+// takes them for what an earlier epoch had set aside.
 func (c *committer) setAside(dir folder, keep map[partKey]bool) error {
-	for k := range keep {
-		if k.epoch >= c.epoch {
+	names, err := dir.list()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		f, ok := c.names.parseHidden(name)
+		if !ok || !keep[f.partKey] || f.epoch >= c.epoch || f.kind == markerKind || f.kind == keptKind && f.by >= c.epoch {
 			continue
 		}
-		err := dir.rename(c.names.part(k), c.names.kept(k, c.epoch))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := dir.rename(name, c.names.kept(f.partKey, c.epoch)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

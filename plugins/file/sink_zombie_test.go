@@ -17,7 +17,9 @@ type zombie struct {
 	record *record
 	sweep  sdk.Sweep
 	task   *sdk.Task
-	left   int // steps until it is paused
+	left   int  // steps until it is paused
+	final  bool // it commits the very end, and is paused before it tidies up
+	dead   bool
 	paused chan struct{}
 	wake   chan struct{}
 	ended  chan struct{}
@@ -26,12 +28,19 @@ type zombie struct {
 // overtake pauses the process at a random step of a random call, lets a new one
 // restore and go on, and wakes the old one at some time of that.
 func (w *world) overtake() bool {
+	what, final := w.r.IntN(6), false
+	if w.retract && len(w.retained) > 1 && w.r.IntN(4) == 0 {
+		// It was about to commit the very end, which nobody can read any more.
+		if !w.takeCheckpoint(sdk.Checkpoint{Final: true}) {
+			return false
+		}
+		w.unreadable, what, final = true, 0, true
+	}
 	z := &zombie{
 		w: w, proc: w.disk.process(), record: w.newest(), sweep: w.sweep(w.retract && w.r.IntN(2) == 0), task: w.task(0, 1),
-		left: w.r.IntN(12), paused: make(chan struct{}), wake: make(chan struct{}), ended: make(chan struct{}),
+		left: w.r.IntN(12), final: final, paused: make(chan struct{}), wake: make(chan struct{}), ended: make(chan struct{}),
 	}
 	w.note("the process is paused")
-	what := w.r.IntN(6)
 	z.adopt()
 	go z.run(what)
 	select {
@@ -57,6 +66,7 @@ func (w *world) overtake() bool {
 		}
 	}
 	w.note("the old process wakes")
+	z.dead = final && w.withdrawing // nobody has swept yet, so it would be no zombie
 	close(z.wake)
 	<-z.ended
 	w.check("a zombie that wakes")
@@ -71,12 +81,16 @@ func (z *zombie) adopt() {
 		s.folder.(*memFolder).p = z.proc
 	}
 	z.commit.disk = z.proc
-	z.proc.before = func(string) error {
-		if z.left == 0 {
+	z.proc.before = func(op string) error {
+		if z.left == 0 || z.left > 0 && z.final && op == "list" {
+			z.left = 0
 			close(z.paused)
 			<-z.wake
 		}
 		z.left--
+		if z.dead {
+			return errCrashed
+		}
 		return nil
 	}
 }
