@@ -258,7 +258,8 @@ func (r *reader) Read(ctx context.Context, out *sdk.Collector) (position, error)
 func (r *reader) lines(out *sdk.Collector) (done bool, err error) {
 	for {
 		for {
-			if r.split.To >= 0 && r.split.Compression == plain && r.at.Offset >= r.split.To {
+			// A line that began in the range is read to its end, wherever that is.
+			if r.long == nil && r.split.To >= 0 && r.split.Compression == plain && r.at.Offset >= r.split.To {
 				return true, nil
 			}
 			i := bytes.IndexByte(r.buf[r.start:r.end], '\n')
