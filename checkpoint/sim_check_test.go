@@ -2,6 +2,7 @@ package checkpoint_test
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 
@@ -39,6 +40,8 @@ const (
 	pendingDir    = "pipelines/p/checkpoints/pending"
 	committedPath = "pipelines/p/checkpoints/committed"
 )
+
+var errStuck = errors.New("the pipeline does not finish")
 
 func newGod(w *world) *god {
 	return &god{
@@ -225,7 +228,7 @@ func (g *god) final() {
 		return
 	}
 	if !w.finished {
-		w.violated("the pipeline does not finish")
+		w.violated("%w", errStuck)
 		return
 	}
 	g.output()

@@ -2,8 +2,8 @@ package checkpoint_test
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
-	"strings"
 
 	"github.com/weirstream/weir/checkpoint"
 	"github.com/weirstream/weir/coordination"
@@ -28,7 +28,7 @@ const (
 	unknownIsFailure      flaw = "take an unknown outcome for a failure"
 	discardBeforeClose    flaw = "discard state before the pending record is closed"
 	lateAckDeletes        flaw = "discard the state of every late ack"
-	recordWithoutEpoch    flaw = "write records without checking the pipeline epoch"
+	recordWithoutCheck    flaw = "write records whoever leads and whatever epoch it is"
 	writeWithoutGuard     flaw = "write without checking the leader epoch"
 	savepointNotNamed     flaw = "ignore savepoints in retention"
 	retractAnyEpoch       flaw = "withdraw output of newer epochs"
@@ -38,33 +38,58 @@ const (
 var flaws = []flaw{
 	commitBeforeRecord, sweepBeforeCommit, sweepWithoutKeep, abortOutput, forgetEarlierOutput, reuseNumber, restoreOlder,
 	restoreBelowPublished, namesWithoutEpoch, commitOnAnyRecord, endToldTwice, unknownIsFailure, discardBeforeClose,
-	lateAckDeletes, recordWithoutEpoch, writeWithoutGuard, savepointNotNamed, committedTooEarly,
+	lateAckDeletes, recordWithoutCheck, writeWithoutGuard, savepointNotNamed, committedTooEarly,
 	retractAnyEpoch,
+}
+
+// favour gives a schedule what a rare flaw needs to show.
+func (w *world) favour() {
+	switch w.flaw {
+	case retractAnyEpoch:
+		w.shape.corrupting, w.shape.retract, w.zombies = true, true, true
+	case restoreBelowPublished:
+		w.shape.corrupting, w.shape.retract = true, false
+	}
 }
 
 // leaderSession is a leader's view of coordination, without the conditions that a
 // flaw forgets.
 func (w *world) leaderSession(a *actor, lead testLead) *session {
 	s := w.session(a)
-	drop := ""
 	switch w.flaw {
-	case recordWithoutEpoch:
-		drop = "pipelines/p/epoch"
+	case recordWithoutCheck:
+		s.change.ops = func(ops []coordination.Op) []coordination.Op {
+			if !slices.ContainsFunc(ops, func(op coordination.Op) bool {
+				_, record := below(op.Path, recordsDir)
+				return record && op.Kind == coordination.OpCreate
+			}) {
+				return ops
+			}
+			return ops[len(ops)-1:] // the record itself
+		}
 	case writeWithoutGuard:
-		drop = lead.path
+		s.change.ops = func(ops []coordination.Op) []coordination.Op {
+			if len(ops) > 1 && ops[0].Path == lead.path {
+				return ops[1:]
+			}
+			return ops
+		}
+	case unknownIsFailure:
+		write, reply := s.write, s.reply
+		certain := func(err error) error {
+			if errors.Is(err, coordination.ErrUnknownOutcome) {
+				return errors.New("failed")
+			}
+			return err
+		}
+		s.write = func(ops []coordination.Op) error { return certain(write(ops)) }
+		s.reply = func() error { return certain(reply()) }
 	case savepointNotNamed:
 		s.change.children = func(path string, names []string) []string {
-			if strings.HasSuffix(path, "/savepoints") {
+			if path == savepointsDir {
 				return nil
 			}
 			return names
-		}
-	}
-	if drop != "" {
-		s.change.ops = func(ops []coordination.Op) []coordination.Op {
-			return slices.DeleteFunc(slices.Clone(ops), func(op coordination.Op) bool {
-				return op.Kind == coordination.OpCheck && op.Path == drop && len(ops) > 1
-			})
 		}
 	}
 	return s

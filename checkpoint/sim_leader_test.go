@@ -143,6 +143,10 @@ func (l *leader) steps(todo []func() error) {
 		return
 	}
 	start := l.start
+	if l.w.zombies && len(todo) == 3 && l.choice.Retract && l.w.faulty(0.5) {
+		l.paused = l.w.now + time.Duration(500+l.w.rng.IntN(3000))*time.Millisecond
+		l.w.expire(l)
+	}
 	l.w.soon(&l.actor, "start", func() {
 		if l.over || l.start != start {
 			return
@@ -257,10 +261,8 @@ func (l *leader) swept() error {
 }
 
 func (l *leader) openTasks() error {
-	for _, p := range l.hosts {
-		if p.dead {
-			return coordination.ErrUnavailable
-		}
+	if len(l.hosts) == 0 || slices.ContainsFunc(l.hosts, func(p *proc) bool { return p.dead }) {
+		return coordination.ErrUnavailable
 	}
 	if r := l.choice.Record; r != nil && (r.State == checkpoint.Finishing || r.State == checkpoint.Finished) {
 		l.serve(&run{epoch: l.epoch, uid: l.history.Lineage.UID}, l.history.Start(l.lead.epoch, l.choice))
@@ -347,11 +349,7 @@ func (l *leader) do(r *run, a checkpoint.Action) {
 		})
 	case checkpoint.WriteRecord:
 		l.later(r, "record", func() checkpoint.Event {
-			err := ledger.Write(background, a.Record)
-			if w.flaw == unknownIsFailure && errors.Is(err, coordination.ErrUnknownOutcome) {
-				err = errors.New("failed")
-			}
-			return checkpoint.RecordWritten{N: a.Record.N, Err: err}
+			return checkpoint.RecordWritten{N: a.Record.N, Err: ledger.Write(background, a.Record)}
 		})
 	case checkpoint.ConfirmRecord:
 		l.later(r, "confirm", func() checkpoint.Event {

@@ -28,7 +28,8 @@ type world struct {
 	depth int
 	limit int // events that may still run
 
-	stamps int
+	stamps  int
+	zombies bool // leaders are often replaced before they sweep
 
 	tree *tree
 	disk *disk
@@ -137,8 +138,8 @@ func (w *world) send(a *actor, what string, do func()) {
 		return
 	}
 	w.soon(a, what, do)
-	if w.faulty(0.03) {
-		w.soon(a, what, do)
+	if w.faulty(0.05) {
+		w.after(time.Duration(w.rng.IntN(1500))*time.Millisecond, a, what, do)
 	}
 }
 
