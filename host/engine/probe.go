@@ -34,7 +34,8 @@ func (g *generation) probe() error {
 			}
 			for _, f := range r.GetFaults() {
 				if f.Warning {
-					g.log.Warn(f.Message, "node", n.Name, "field", f.Path)
+					// `validate --connect` is who shows these.
+					g.log.Debug(f.Message, "node", n.Name, "field", f.Path)
 					continue
 				}
 				return &fatalError{fmt.Errorf("node %s: %s: %s", n.Name, f.Path, f.Message)}
