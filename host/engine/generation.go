@@ -94,13 +94,16 @@ func (e *Engine) generation(parent context.Context) (checkpoint.Stop, error) {
 	g.step(StepProcesses)
 	g.watchProcesses()
 	g.makeCommitters()
-	if err := g.probe(); err != nil {
-		return checkpoint.Stop{}, g.explain(err)
+	finishing := choice.Record != nil && choice.Record.State == checkpoint.Finishing
+	if !finishing { // nothing will be read any more, and the input may be gone
+		if err := g.probe(); err != nil {
+			return checkpoint.Stop{}, g.explain(err)
+		}
 	}
 	if err := g.settle(g.ctx, history, choice); err != nil {
 		return checkpoint.Stop{}, g.explain(err)
 	}
-	if choice.Record != nil && choice.Record.State == checkpoint.Finishing {
+	if finishing {
 		g.step(StepMarkingFinish)
 		if err := g.ledger.MarkFinished(g.ctx, choice.Record.N); err != nil {
 			return checkpoint.Stop{}, fmt.Errorf("note that the pipeline has finished: %w", err)

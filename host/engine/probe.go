@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 )
@@ -29,7 +31,10 @@ func (g *generation) probe() error {
 			r, err := client.Probe(ctx, &pluginv1.ProbeRequest{
 				Kind: n.Kind, Component: n.Component, Config: n.Config, SecretPaths: n.SecretPaths, Owner: g.owner(n),
 			})
-			if err != nil {
+			switch {
+			case status.Code(err) == codes.Unimplemented:
+				return nil // a plugin that has nothing to ask
+			case err != nil:
 				return fmt.Errorf("node %s: probe: %w", n.Name, err)
 			}
 			for _, f := range r.GetFaults() {
