@@ -36,9 +36,6 @@ func (t *task) barrier(b *pluginv1.Barrier) error {
 		}
 		prepared = append(prepared, entries...)
 	}
-	if err := t.flushOutlets(); err != nil {
-		return err
-	}
 	t.halted = b.GetHalt()
 	if err := t.send(&pluginv1.Frame{Kind: &pluginv1.Frame_Barrier{Barrier: b}}); err != nil {
 		return err

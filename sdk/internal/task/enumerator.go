@@ -181,7 +181,6 @@ func (e *enumerator) add(l listing) error {
 	}
 	if l.cursor != nil {
 		e.cursor = l.cursor
-		clear(e.ended)
 	}
 	if !e.listed || e.more != l.more {
 		e.task.change()

@@ -411,7 +411,7 @@ func TestARetryErrorAfterOutputWasHandedOnFailsTheTask(t *testing.T) {
 func TestErrorsKeepTheirClassAndNameTheirMember(t *testing.T) {
 	for class, err := range map[pluginv1.Error_Class]error{
 		pluginv1.Error_CLASS_UNMARKED: errTest,
-		pluginv1.Error_CLASS_FATAL:    fmt.Errorf("wrapped: %w", &FatalError{errTest}),
+		pluginv1.Error_CLASS_FATAL:    &RetryError{Err: fmt.Errorf("wrapped: %w", &FatalError{errTest}), After: time.Hour},
 	} {
 		for call, f := range map[string]*fakeOperator{
 			"Process":     {process: func(context.Context, int, *wire.Batch, *Output) error { return err }},
@@ -509,6 +509,28 @@ func TestASinksLateFailureIsTriedAgain(t *testing.T) {
 	}
 	if got := task.on(0, 0); len(got) != 1 || got[0].value != "d" || got[0].headers[HeaderOriginOrdinal] != "3" {
 		t.Errorf("%v", got)
+	}
+	task.close()
+}
+
+// TestASinksRecordIsTriedAsOftenAsThePolicySays has a sink that fails it at once,
+// which must not count as late.
+func TestASinksRecordIsTriedAsOftenAsThePolicySays(t *testing.T) {
+	tries := 0
+	sink := &fakeSink{write: func(_ context.Context, _ int, in *wire.Batch, failed *Output) error {
+		tries++
+		failed.Fail(in, 0, errTest)
+		return nil
+	}}
+	h := newHost(t, []*Component{sinkNamed("sink", sink)})
+	o := openOf(fed(memberOf("sink")))
+	o.Chain[0].OnFailure = &pluginv1.FailurePolicy{Action: skip, Retries: 3, Backoff: durationpb.New(time.Millisecond)}
+	task := h.open(o)
+	task.feed("a")
+	task.barrier(1)
+	task.passed(1)
+	if tries != 4 {
+		t.Errorf("%d tries, want 1 and 3 more", tries)
 	}
 	task.close()
 }

@@ -3,6 +3,7 @@ package task
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -319,6 +320,24 @@ func TestSmallBatchesAreGatheredWhileTheSenderIsBusy(t *testing.T) {
 	}
 	if err := tk.settle(); err != nil || o.gather.Len() != 0 || tk.sender.batches != 1 {
 		t.Errorf("%d records still gathered, %d batches queued (%v)", o.gather.Len(), tk.sender.batches, err)
+	}
+	// A large batch is not gathered, but it does not overtake what is.
+	w := tk.pool.NewBuilder(1 << 20)
+	w.Append(nil, make([]byte, 60_000), wire.NoTime, nil, "", 0)
+	if err := errors.Join(o.add(one()), o.add(w.Freeze())); err != nil {
+		t.Fatal(err)
+	}
+	var sizes []int
+	for {
+		f, ok := tk.sender.take()
+		if !ok {
+			break
+		}
+		sizes = append(sizes, f.Len()/1000)
+		f.Free()
+	}
+	if !slices.Equal(sizes, []int{0, 0, 60}) {
+		t.Errorf("frames of %v kB", sizes)
 	}
 }
 

@@ -406,13 +406,23 @@ func TestASplitIsReadOnFromItsRestoredPosition(t *testing.T) {
 }
 
 func TestHaltStopsReading(t *testing.T) {
+	stopped := make(chan struct{})
 	source := &fakeSource{counts: map[string]int{"a": 1 << 30}, perRead: 10}
+	source.read = func(ctx context.Context, r *fakeReader, out *Output) (any, error) {
+		if r.id == "waits" {
+			<-ctx.Done()
+			close(stopped)
+			return nil, ctx.Err()
+		}
+		return r.readSome(out)
+	}
 	task := openSource(t, source)
-	task.assign(splitsOf("a")...)
+	task.assign(splitsOf("a", "waits")...)
 	task.values(100)
 	task.barrier(1, halting)
 	task.passed(1)
 	at := positions(t, task.snapshot(1))["a"]
+	<-stopped
 	task.close()
 	if got := len(task.values(0)); got != at || !strings.HasSuffix(task.shape(), "barrier(1)") {
 		t.Errorf("halted at %d, but %d records left: ...%s", at, got, task.shape()[max(0, len(task.shape())-60):])
@@ -483,4 +493,17 @@ func TestReadersOfATaskRunConcurrently(t *testing.T) {
 	task.noMoreSplits()
 	exhausted(task)
 	task.close()
+}
+
+func TestASourceIsNotToldOfAnAbortedCheckpoint(t *testing.T) {
+	r := &reading{positions: []completedAt{{checkpoint: 1}, {checkpoint: 2}, {checkpoint: 3}, {checkpoint: 4}}}
+	r.observed.ready = make(chan struct{}, 1)
+	r.outcome(checkpointOutcome{checkpoint: 2})
+	if told := r.observed.take(); len(told) > 0 || len(r.positions) != 3 {
+		t.Errorf("told of %v, %d checkpoints are open", told, len(r.positions))
+	}
+	r.outcome(checkpointOutcome{checkpoint: 3, completed: true})
+	if told := r.observed.take(); len(told) != 1 || told[0].checkpoint != 3 || len(r.positions) != 1 {
+		t.Errorf("told of %v, %d checkpoints are open", told, len(r.positions))
+	}
 }
