@@ -119,29 +119,31 @@ func (s *fileSink) length(state []unfinished) (int64, error) {
 	if len(state) == 1 {
 		return state[0].Size, nil
 	}
+	s.start = true
 	name := s.names.startName()
-	if note, err := s.readNote(name); err != nil || note != nil {
-		s.start = note != nil
-		if err == nil && note.File != s.path {
-			err = fmt.Errorf("%s is about another file, %s: remove it", filepath.Join(filepath.Dir(s.path), name), note.File)
-		}
-		if err != nil {
-			return 0, err
-		}
-		return note.Length, nil
+	note, err := s.readNote(name)
+	if err != nil {
+		return 0, err
+	}
+	if note != nil && note.File != s.path {
+		return 0, sdk.Fatal(fmt.Errorf("the note %s says that this pipeline writes to %s: set path back to it, or start over with --fresh",
+			filepath.Join(filepath.Dir(s.path), name), note.File))
+	}
+	if note != nil {
+		// Whoever wrote it may not have come so far as to sync its name.
+		return note.Length, s.folder.sync()
 	}
 	length, err := s.folder.size(s.name)
 	if err != nil {
 		return 0, err
 	}
-	s.start = true
 	return length, s.writeNote(name, startNote{s.path, length})
 }
 
 // readNote returns nil where there is no note, or one that was never finished:
 // then nothing was written to the file either.
 func (s *fileSink) readNote(name string) (*startNote, error) {
-	h, err := s.folder.open(name)
+	h, err := s.folder.update(name, false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -149,6 +151,9 @@ func (s *fileSink) readNote(name string) (*startNote, error) {
 		return nil, err
 	}
 	text, err := io.ReadAll(h)
+	if err == nil {
+		err = h.Sync()
+	}
 	if err = errors.Join(err, h.Close()); err != nil {
 		return nil, err
 	}
