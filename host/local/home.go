@@ -112,17 +112,17 @@ func (h *Home) DumpDir() string { return filepath.Join(h.Dir, dumpsDir) }
 // left there. The caller calls remove when the last process is gone.
 func (h *Home) Sockets() (dir string, remove func() error, err error) {
 	own := filepath.Join(h.Dir, socketsDir)
-	dir, remove, err = process.SocketDir(own)
+	dir, removeDir, err := process.SocketDir(own)
 	if err != nil {
 		return "", nil, err
 	}
 	if abs, err := filepath.Abs(own); err == nil && abs == dir {
-		return dir, remove, nil
+		return dir, removeDir, nil
 	}
 	if err := os.Symlink(dir, own); err != nil {
-		return "", nil, errors.Join(fmt.Errorf("folder for sockets: %w", err), remove())
+		return "", nil, errors.Join(fmt.Errorf("folder for sockets: %w", err), removeDir())
 	}
-	return dir, func() error { return errors.Join(remove(), os.Remove(own)) }, nil
+	return dir, func() error { return errors.Join(removeDir(), os.Remove(own)) }, nil
 }
 
 // removeSockets removes what a killed run left. Both locks are held, so nobody
