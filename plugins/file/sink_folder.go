@@ -80,7 +80,7 @@ func (s *folderSink) add(values sdk.Column, n int, fail func(i int, err error)) 
 		s.opened = s.written
 	}
 	err := s.lines.add(values, n, s.writeOut, fail)
-	if err == nil && s.open != nil && s.size() >= int64(s.roll.Size) {
+	if err == nil && s.size() >= int64(s.roll.Size) {
 		err = s.complete()
 	}
 	return s.stick(err)
