@@ -3,7 +3,6 @@ package storage
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 
 	"gocloud.dev/blob"
@@ -57,7 +56,7 @@ func (d bucketDriver) Close() error { return d.bucket.Close() }
 
 func translate(err error) error {
 	if err != nil && gcerrors.Code(err) == gcerrors.NotFound {
-		return fmt.Errorf("%w: %w", ErrNotFound, err)
+		return ErrNotFound
 	}
 	return err
 }

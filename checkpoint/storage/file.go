@@ -160,7 +160,10 @@ func (d *fileDriver) Read(_ context.Context, name string) ([]byte, error) {
 	if gone := d.present(); gone != nil {
 		return nil, gone
 	}
-	return nil, classify(err)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrNotFound
+	}
+	return nil, err
 }
 
 func (d *fileDriver) List(ctx context.Context, prefix string) ([]Info, error) {
@@ -224,15 +227,10 @@ func (d *fileDriver) present() error {
 	return nil
 }
 
-// classify turns errors of the file system into those of this package.
+// classify says where an error of the file system means that there is no room.
 func classify(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case isFull(err):
+	if isFull(err) {
 		return fmt.Errorf("%w: %w", ErrFull, err)
-	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%w: %w", ErrNotFound, err)
 	}
 	return err
 }
