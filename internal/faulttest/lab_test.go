@@ -24,6 +24,7 @@ import (
 type lab struct {
 	t    *testing.T
 	dir  string
+	tmp  string // for temporary files
 	name string
 	runs int
 	// healthTimeout is when a plugin that does not answer is given up.
@@ -38,8 +39,9 @@ type lab struct {
 func newLab(t *testing.T) *lab {
 	t.Helper()
 	l := &lab{t: t, dir: shortTempDir(t), name: "p", healthTimeout: 5 * time.Second}
-	for _, d := range []string{"in", "tmp"} {
-		if err := os.Mkdir(l.path(d), 0o700); err != nil {
+	l.tmp = l.path("tmp")
+	for _, d := range []string{l.tmp, l.path("in")} {
+		if err := os.Mkdir(d, 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -125,7 +127,7 @@ func (l *lab) start(faults ...fault) *running {
 		l.t.Fatal(err)
 	}
 	r.cmd = exec.Command(binaries.self, roleHost)
-	r.cmd.Env = append(os.Environ(), envHost+"="+string(spec), "TMPDIR="+l.path("tmp"))
+	r.cmd.Env = append(os.Environ(), envHost+"="+string(spec), "TMPDIR="+l.tmp)
 	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.errOut
 	// Should the test die, so does the host.
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -161,7 +163,7 @@ func (r *running) wait() run {
 	case status.Signaled() && status.Signal() == syscall.SIGKILL:
 		out.killed = true
 	case err != nil:
-		l.t.Fatalf("the host ended with %v:\n%s", err, tail(out.stderr, 100))
+		l.t.Fatalf("the host ended with %v:\n%s", err, around(out.stderr))
 	default:
 		if err := json.Unmarshal(r.out.Bytes(), &out.report); err != nil {
 			l.t.Fatalf("the host's report %q: %v\n%s", r.out.String(), err, tail(out.stderr, 100))
@@ -196,7 +198,7 @@ func (l *lab) nothingRuns(r run) {
 	if left := names(l.t, l.stateDir("run")); len(left) > 0 {
 		l.t.Errorf("left in run/: %q", left)
 	}
-	if left := names(l.t, l.path("tmp")); len(left) > 0 {
+	if left := names(l.t, l.tmp); len(left) > 0 {
 		l.t.Errorf("temporary files left: %q", left)
 	}
 }
@@ -263,6 +265,14 @@ func gone(pid int) bool {
 		return true
 	}
 	return bytes.HasPrefix(bytes.TrimSpace(stat[bytes.LastIndexByte(stat, ')')+1:]), []byte("Z"))
+}
+
+// around is what a Go program says when it panics, or the last lines.
+func around(s string) string {
+	if i := max(strings.Index(s, "panic: "), strings.Index(s, "fatal error: ")); i >= 0 {
+		return s[i:min(len(s), i+4000)]
+	}
+	return tail(s, 60)
 }
 
 // tail is the last lines of a text.
