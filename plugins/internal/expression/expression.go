@@ -61,7 +61,7 @@ type Program struct {
 // otherwise. The fault says where in the expression it is.
 func Compile(e sdk.Expr, want string) (*Program, []sdk.FieldError) {
 	v := &visitor{}
-	options := []expr.Option{expr.Env(Env{}), expr.Patch(v)}
+	options := append(caseFunctions(), expr.Env(Env{}), expr.Patch(v))
 	if want == "bool" {
 		options = append(options, expr.AsBool())
 	}
