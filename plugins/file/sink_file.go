@@ -182,7 +182,7 @@ func (s *fileSink) writeNote(name string, note startNote) error {
 	return s.folder.sync()
 }
 
-// cutBack leaves the first bytes of the file and goes behind them.
+// cutBack leaves the first bytes of the file.
 func (s *fileSink) cutBack(length int64) error {
 	size, err := s.file.Seek(0, io.SeekEnd)
 	if err != nil {
@@ -201,8 +201,7 @@ func (s *fileSink) cutBack(length int64) error {
 			return err
 		}
 	}
-	_, err = s.file.Seek(length, io.SeekStart)
-	return err
+	return nil
 }
 
 // Write implements [sdk.Sink].
@@ -214,7 +213,26 @@ func (s *fileSink) add(values sdk.Column, n int, fail func(i int, err error)) er
 	if s.err != nil {
 		return s.err
 	}
-	return s.stick(s.lines.add(values, n, s.out.write, fail))
+	return s.stick(s.lines.add(values, n, s.writeOut, fail))
+}
+
+// writeOut writes at the end of the file, which must be where it was left.
+func (s *fileSink) writeOut(p []byte) error {
+	size, err := s.file.Seek(0, io.SeekEnd)
+	if err == nil {
+		err = s.unchanged(size)
+	}
+	if err != nil {
+		return err
+	}
+	return s.out.write(p)
+}
+
+func (s *fileSink) unchanged(size int64) error {
+	if size == s.out.size {
+		return nil
+	}
+	return fmt.Errorf("%s has %d bytes, and %d were written: something else writes to it, or has shortened it", s.path, size, s.out.size)
 }
 
 // Flush implements [sdk.Sink].
@@ -226,7 +244,7 @@ func (s *fileSink) Flush(context.Context) error {
 }
 
 func (s *fileSink) flush() error {
-	if err := s.lines.flush(s.out.write); err != nil {
+	if err := s.lines.flush(s.writeOut); err != nil {
 		return err
 	}
 	if err := s.out.settle(); err != nil {
@@ -241,10 +259,10 @@ func (s *fileSink) flush() error {
 		return err
 	}
 	size, err := s.folder.size(s.name)
-	if err == nil && size != s.out.size {
-		err = fmt.Errorf("%s has %d bytes, and %d were written: something else writes to it, or has shortened it", s.path, size, s.out.size)
+	if err != nil {
+		return err
 	}
-	return err
+	return s.unchanged(size)
 }
 
 // Prepare implements [sdk.TwoPhase]. There is nothing to publish; but once the

@@ -28,9 +28,11 @@ func renameExclusive(from, to string) error {
 // syncDir does nothing: Windows has no way to sync a folder, and journals names.
 func syncDir(*os.File) error { return nil }
 
+// lockFile locks a byte that no file has: a lock on Windows keeps others from
+// reading.
 func lockFile(f *os.File) (bool, error) {
 	err := windows.LockFileEx(windows.Handle(f.Fd()),
-		windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 1<<30, &windows.Overlapped{})
+		windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &windows.Overlapped{OffsetHigh: 1 << 30})
 	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
 		return false, nil
 	}
