@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
@@ -167,6 +166,7 @@ func (m *member) release() {
 	}
 	m.single.Discard()
 	m.failures.drop()
+	m.failOut.discard()
 	for _, o := range m.outlets {
 		o.gather.Discard()
 	}
@@ -184,6 +184,7 @@ func (m *member) log() *slog.Logger {
 func (m *member) process(port int, b *wire.Batch) error {
 	m.stats.in(b)
 	if m.policy.retries == 0 {
+		m.failures.begin()
 		err := m.attempt(callName(m), b, func(ctx context.Context, out *Output) error { return m.feed(ctx, port, b, out) })
 		if err != nil {
 			return err
@@ -225,6 +226,7 @@ func (m *member) feed(ctx context.Context, port int, b *wire.Batch, out *Output)
 // call runs one call of the component, repeats it while it asks for that, and
 // then hands its output on.
 func (m *member) call(name string, f func(context.Context, *Output) error) error {
+	m.failures.begin()
 	if err := m.attempt(name, nil, f); err != nil {
 		return err
 	}
@@ -322,84 +324,4 @@ func backoff(asked time.Duration, try int) time.Duration {
 		return asked
 	}
 	return min(100*time.Millisecond<<min(try, 10), 5*time.Second)
-}
-
-// outlet is one output of a member that leads somewhere: to the next member, to
-// the host, or to both.
-type outlet struct {
-	member      *member
-	task        *task
-	name        string
-	port        uint32
-	next        *member
-	nextPort    int
-	exclusive   bool // to the next member alone
-	needsOrigin bool
-	// gather collects small batches while the sender is busy.
-	gather *wire.Builder
-}
-
-// add hands a batch on, which it consumes.
-func (o *outlet) add(b *wire.Batch) error {
-	if o != o.member.errors {
-		o.member.stats.out(b)
-	}
-	if o.exclusive {
-		defer b.Release()
-		return o.next.process(o.nextPort, b)
-	}
-	if b.Size() < o.task.limits.batch/4 && (o.gather.Len() > 0 || o.task.sender.busy()) {
-		o.gather.AppendAll(b)
-		b.Release()
-		if o.gather.Full() {
-			return o.flush()
-		}
-		return nil
-	}
-	if err := o.flush(); err != nil {
-		b.Release()
-		return err
-	}
-	return o.dispatch(b)
-}
-
-// flush sends what was gathered.
-func (o *outlet) flush() error {
-	if b := o.gather.Freeze(); b != nil {
-		return o.dispatch(b)
-	}
-	return nil
-}
-
-func (o *outlet) dispatch(b *wire.Batch) error {
-	defer b.Release()
-	if o.next != nil {
-		if err := o.next.process(o.nextPort, b); err != nil {
-			return err
-		}
-		if o.exclusive {
-			return nil
-		}
-	}
-	return o.task.sender.batch(o.task.ctx, wire.Encode(uint32(o.member.index), o.port, 0, b))
-}
-
-// stats are a member's counters; the loop writes them, the reporter reads.
-type stats struct {
-	recordsIn, recordsOut, bytesIn, bytesOut atomic.Uint64
-	skipped, deadLettered, retries           atomic.Uint64
-	unconnected                              atomic.Uint64
-	watermark                                atomic.Int64
-	hasWatermark                             atomic.Bool
-	samples                                  samples
-}
-
-func (s *stats) in(b *wire.Batch) {
-	s.recordsIn.Add(uint64(b.Len()))
-	s.bytesIn.Add(uint64(b.Size()))
-}
-
-func (s *stats) out(b *wire.Batch) {
-	s.recordsOut.Add(uint64(b.Len()))
-	s.bytesOut.Add(uint64(b.Size()))
 }

@@ -1,9 +1,3 @@
-// Package task runs components inside a plugin process: it serves the wire
-// contract, and for each task runs one loop that feeds a chain of components,
-// answers barriers, snapshots and restores.
-//
-// It knows nothing of the author's types. Package sdk wraps a typed component
-// into a [Component] whose positions, splits, state and committables are JSON.
 package task
 
 import (

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"google.golang.org/grpc"
@@ -34,7 +33,7 @@ func (s *Server) Control(stream controlStream) error {
 	}
 	t := newTask(s, open)
 	if err := t.plan(); err != nil {
-		return status.Errorf(codes.InvalidArgument, "Open of task %s: %v", t, err)
+		return refuse(stream, fmt.Errorf("task %s cannot be opened: %w", t, err))
 	}
 	for _, m := range t.members {
 		if err := s.fence.pass(open.GetTask().GetUid(), m.spec.GetNode(), open.GetTask().GetEpoch()); err != nil {
@@ -51,11 +50,19 @@ func (s *Server) Control(stream controlStream) error {
 	return t.serveControl(stream)
 }
 
+// refuse answers an Open that no restart helps.
+func refuse(stream controlStream, err error) error {
+	failed := &pluginv1.Failed{Error: wireError(&FatalError{err})}
+	if err := stream.Send(&pluginv1.ControlResponse{Kind: &pluginv1.ControlResponse_Failed{Failed: failed}}); err != nil {
+		return err
+	}
+	return stream.Send(&pluginv1.ControlResponse{Kind: &pluginv1.ControlResponse_Closed{Closed: &pluginv1.Closed{}}})
+}
+
 // serveControl carries the stream until the task has ended.
 func (t *task) serveControl(stream controlStream) error {
-	received := make(chan error, 1)
 	heard := make(chan struct{}, 1)
-	go func() { received <- t.receiveControl(stream, heard) }()
+	go t.receiveControl(stream, heard)
 	go t.watchLease(heard)
 
 	// What ends the wait for the task: its end, or that a component does not
@@ -88,24 +95,18 @@ func (t *task) serveControl(stream controlStream) error {
 	if err := stream.Context().Err(); err != nil {
 		return status.FromContextError(err).Err()
 	}
-	if err := stream.Send(&pluginv1.ControlResponse{Kind: &pluginv1.ControlResponse_Closed{Closed: &pluginv1.Closed{}}}); err != nil {
-		return err
-	}
-	return nil
+	return stream.Send(&pluginv1.ControlResponse{Kind: &pluginv1.ControlResponse_Closed{Closed: &pluginv1.Closed{}}})
 }
 
 // receiveControl takes requests until the stream ends. It never waits.
-func (t *task) receiveControl(stream controlStream, heard chan struct{}) error {
+func (t *task) receiveControl(stream controlStream, heard chan struct{}) {
 	var restore joiner
 	restoring := true
 	for {
 		r, err := stream.Recv()
 		if err != nil {
-			if errors.Is(err, io.EOF) || stream.Context().Err() != nil {
-				err = errControlEnded
-			}
-			t.stop(err)
-			return err
+			t.stop(errControlEnded)
+			return
 		}
 		signal(heard)
 		switch k := r.GetKind().(type) {

@@ -31,6 +31,7 @@ type failures struct {
 	mu      sync.Mutex
 	builder *wire.Builder // the records, item by item
 	items   []failedItem
+	base    int           // the items before it are none of the running call's
 	wake    chan struct{} // told of a failure that no call of the loop may see
 }
 
@@ -85,23 +86,31 @@ func (f *failures) note(i failedItem) {
 	}
 }
 
-// undo forgets the failures of one: the record that is tried again, or, with nil,
-// those of a call that did not take effect.
+// begin begins a call. What failed before it is none of its own, also where a
+// batch of then had the address of one of now.
+func (f *failures) begin() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.base = len(f.items)
+}
+
+// undo forgets what the running call failed of one, and the rows that it failed:
+// it is repeated.
 func (f *failures) undo(one *wire.Batch) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for i := range f.items {
+	for i := f.base; i < len(f.items); i++ {
 		if from := f.items[i].from; from == nil || from == one {
 			f.items[i].undone = true
 		}
 	}
 }
 
-// of returns the failure of the one record of that batch.
+// of returns the failure of the one record of that batch in the running call.
 func (f *failures) of(one *wire.Batch) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for i := range f.items {
+	for i := f.base; i < len(f.items); i++ {
 		if !f.items[i].undone && f.items[i].from == one {
 			return f.items[i].err
 		}
@@ -117,57 +126,17 @@ func (f *failures) take() failedBatch {
 		return failedBatch{}
 	}
 	out := failedBatch{records: f.builder.Freeze(), items: f.items}
-	f.items = nil
+	f.items, f.base = nil, 0
 	return out
 }
 
 func (f *failures) drop() { f.take().release() }
 
-// policy is a node's FailurePolicy.
-type policy struct {
-	action              pluginv1.FailurePolicy_Action
-	retries             int
-	backoff, maxBackoff time.Duration
-	bound               time.Duration // of all waits for one record
-	limit               window
-}
-
-func newPolicy(p *pluginv1.FailurePolicy, checkpointTimeout time.Duration) (policy, error) {
-	out := policy{
-		action:     p.GetAction(),
-		retries:    int(p.GetRetries()),
-		backoff:    orDefault(p.GetBackoff().AsDuration(), 100*time.Millisecond),
-		maxBackoff: orDefault(p.GetMaxBackoff().AsDuration(), 10*time.Second),
-		// A barrier waits behind the record, so the record must not take all of
-		// the time that the barrier has.
-		bound: checkpointTimeout / 2,
-		limit: window{limit: p.GetLimit(), span: p.GetLimitWindow().AsDuration()},
-	}
-	if _, known := pluginv1.FailurePolicy_Action_name[int32(out.action)]; !known {
-		return out, fmt.Errorf("on_failure: action %d is not known", out.action)
-	}
-	return out, nil
-}
-
-// wait is the time before a record's next try.
-func (p *policy) wait(try int, err error) time.Duration {
-	d := p.backoff
-	for range try {
-		if d *= 2; d >= p.maxBackoff {
-			break
-		}
-	}
-	d = min(d, p.maxBackoff)
-	if again, ok := asRetry(err); ok {
-		d = max(d, again.After)
-	}
-	return d
-}
-
 // processOne feeds a batch of one record, again and again while the record fails
 // and the policy has tries left. Nothing behind it is processed meanwhile.
 func (m *member) processOne(port int, one *wire.Batch) error {
 	var waited time.Duration
+	m.failures.begin()
 	for try := 0; ; try++ {
 		err := m.attempt(callName(m), one, func(ctx context.Context, out *Output) error { return m.feed(ctx, port, one, out) })
 		if err != nil {
@@ -210,6 +179,7 @@ func (m *member) retryLate(records *wire.Batch, i int, failed error) (left, err 
 	m.single.AppendRange(records, i, i+1)
 	one := m.single.Freeze()
 	defer one.Release()
+	m.failures.begin()
 	var waited time.Duration
 	for try := 0; try < m.policy.retries && !isFatal(failed); try++ {
 		d := m.policy.wait(try, failed)
@@ -257,7 +227,7 @@ func (m *member) settleFailures() error {
 }
 
 func (m *member) settle(f failedBatch) error {
-	out := &m.failOut
+	out, now := &m.failOut, time.Now()
 	for i, item := range f.items {
 		if item.undone {
 			continue
@@ -270,14 +240,15 @@ func (m *member) settle(f failedBatch) error {
 			if left == nil {
 				continue
 			}
-			item.err = left
+			item.err, now = left, time.Now()
 		}
 		split, ordinal := f.records.Origin(i)
 		if m.policy.action == pluginv1.FailurePolicy_ACTION_FAIL || isFatal(item.err) {
 			return m.fault("a record", fmt.Errorf("%s%w", whence(split, ordinal), item.err))
 		}
-		now := time.Now()
-		m.stats.samples.add(now, f.records, i, item.err)
+		if i >= len(f.items)-maxSamples {
+			m.stats.samples.add(now, f.records, i, item.err)
+		}
 		if m.policy.limit.over(now) {
 			return m.fault("a record", fmt.Errorf("%smore than %d failed records within %v, the last: %w", whence(split, ordinal), m.policy.limit.limit, m.policy.limit.span, item.err))
 		}
@@ -342,37 +313,8 @@ func (o *failOut) flush(m *member) error {
 	return nil
 }
 
-// window counts failures within a sliding span of time, in steps of a 64th of it.
-type window struct {
-	limit uint64
-	span  time.Duration
-	steps [64]struct {
-		at    int64
-		count uint64
+func (o *failOut) discard() {
+	if o.builder != nil {
+		o.builder.Discard()
 	}
-	total uint64 // where there is no span
-}
-
-// over counts one failure and says whether they are now too many.
-func (w *window) over(now time.Time) bool {
-	if w.limit == 0 {
-		return false
-	}
-	if w.span <= 0 {
-		w.total++
-		return w.total > w.limit
-	}
-	at := now.UnixNano() / max(1, int64(w.span)/int64(len(w.steps)))
-	s := &w.steps[at%int64(len(w.steps))]
-	if s.at != at {
-		s.at, s.count = at, 0
-	}
-	s.count++
-	var sum uint64
-	for i := range w.steps {
-		if at-w.steps[i].at < int64(len(w.steps)) {
-			sum += w.steps[i].count
-		}
-	}
-	return sum > w.limit
 }

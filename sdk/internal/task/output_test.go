@@ -321,6 +321,7 @@ func TestSmallBatchesAreGatheredWhileTheSenderIsBusy(t *testing.T) {
 	if err := tk.settle(); err != nil || o.gather.Len() != 0 || tk.sender.batches != 1 {
 		t.Errorf("%d records still gathered, %d batches queued (%v)", o.gather.Len(), tk.sender.batches, err)
 	}
+	tk.sender.take()
 	// A large batch is not gathered, but it does not overtake what is.
 	w := tk.pool.NewBuilder(1 << 20)
 	w.Append(nil, make([]byte, 60_000), wire.NoTime, nil, "", 0)
@@ -336,7 +337,7 @@ func TestSmallBatchesAreGatheredWhileTheSenderIsBusy(t *testing.T) {
 		sizes = append(sizes, f.Len()/1000)
 		f.Free()
 	}
-	if !slices.Equal(sizes, []int{0, 0, 60}) {
+	if !slices.Equal(sizes, []int{0, 60}) {
 		t.Errorf("frames of %v kB", sizes)
 	}
 }

@@ -17,7 +17,7 @@ import (
 type runStream = grpc.BidiStreamingServer[pluginv1.Frame, pluginv1.Frame]
 
 // inQueue is how many received frames wait for the loop.
-const inQueue = 4
+const inQueue = 2
 
 // inFrame is a received frame: a batch, ready to be read, or another message.
 type inFrame struct {

@@ -10,7 +10,7 @@ import (
 )
 
 // maxQueued is how many batches wait to be sent, beside the one being sent.
-const maxQueued = 4
+const maxQueued = 2
 
 // sender is the queue between a task's loop and the goroutine that sends its
 // frames. It bounds batches only: a barrier or watermark never waits for room.
