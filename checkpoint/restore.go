@@ -22,9 +22,11 @@ type Choice struct {
 	// Keep are the writer entries, by node, of every record that stays: what they
 	// name is spared by Sweep.
 	Keep map[string]Entries
-	// Retract: output that was published after Record is to be withdrawn in Sweep.
+	// Retract: output that was published after Record is to be withdrawn in Sweep, by
+	// every sink that can.
 	Retract bool
-	// AcceptedDuplicates: it may come twice, as a person allowed.
+	// AcceptedDuplicates: what the others have published may come twice, as a person
+	// allowed.
 	AcceptedDuplicates bool
 }
 
@@ -107,7 +109,7 @@ func (c Choice) passed(n uint64) bool {
 }
 
 func (h History) choose(ctx context.Context, st *storage.Storage, o RestoreOptions) (Choice, error) {
-	c := Choice{Retract: h.Lineage.Retract && o.Retract}
+	c := Choice{Retract: h.Lineage.Retract}
 	r := h.Newest()
 	if h.Lineage.Retract && !o.Retract {
 		if !o.AcceptDuplicates {
@@ -125,8 +127,9 @@ func (h History) choose(ctx context.Context, st *storage.Storage, o RestoreOptio
 			return Choice{}, fmt.Errorf("checkpoint %d: %w", r.N, err)
 		}
 		if r.Committables > 0 {
-			c.Retract = o.Retract
-			c.AcceptedDuplicates = !o.Retract
+			// Also where duplicates are accepted: what a sink that goes on with its
+			// unfinished output has published of it since must be unfinished again.
+			c.Retract, c.AcceptedDuplicates = true, !o.Retract
 			if !o.Retract && !o.AcceptDuplicates {
 				return Choice{}, &RestoreError{N: r.N, Err: err,
 					Reason: "no older one can take its place, since its output may be published and would come twice"}

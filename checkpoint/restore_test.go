@@ -61,7 +61,7 @@ func TestTheNewestRecordIsRestoredUnlessItIsDamaged(t *testing.T) {
 		{name: "output on the way", output: [4]bool{2: true}, damage: [4]string{3: "object gone", 2: "object gone"}, refused: "checkpoint 2 cannot be restored"},
 		{name: "retract", output: [4]bool{3: true}, damage: [4]string{3: "object gone"}, options: retract, want: 2, retract: true},
 		{name: "nothing to retract", damage: [4]string{3: "object gone"}, options: retract, want: 2},
-		{name: "accept", output: [4]bool{3: true}, damage: [4]string{3: "object gone"}, options: accept, want: 2, duplicate: true},
+		{name: "accept", output: [4]bool{3: true}, damage: [4]string{3: "object gone"}, options: accept, want: 2, retract: true, duplicate: true},
 		{name: "nothing to accept", options: accept, want: 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -143,7 +143,7 @@ func (l *leader) steps(todo []func() error) {
 		return
 	}
 	start := l.start
-	if l.w.zombies && len(todo) == 3 && l.choice.Retract && l.w.faulty(0.5) {
+	if l.w.zombies && len(todo) == 3 && l.choice.Retract && l.w.shape.retract && l.w.faulty(0.5) {
 		l.paused = l.w.now + time.Duration(500+l.w.rng.IntN(3000))*time.Millisecond
 		l.w.expire(l)
 	}
@@ -240,7 +240,7 @@ func (l *leader) sweep() error {
 	}
 	w.others(&l.actor)
 	w.mayCrash(&l.actor)
-	w.out.sweep(l.history.Lineage.Generations, l.epoch, keep, l.choice.Retract, l.choice.N())
+	w.out.sweep(l.history.Lineage.Generations, l.epoch, keep, l.choice.Retract && w.shape.retract, l.choice.N())
 	return nil
 }
 
