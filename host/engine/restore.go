@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -191,19 +190,16 @@ func (g *generation) commitRestored(ctx context.Context, h checkpoint.History, m
 	return group.Wait()
 }
 
+// sweep lets every sink remove what earlier epochs left. What the writer entries
+// of any record that stays name is spared.
 func (g *generation) sweep(ctx context.Context, h checkpoint.History, c checkpoint.Choice) error {
-	keep, err := g.writers(ctx, h)
-	if err != nil {
-		return err
-	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, n := range g.plan.sinks() {
 		if !n.Capabilities.GetExactlyOnce() {
 			continue
 		}
-		r := &pluginv1.SweepRequest{Keep: keep[n.ID], Retract: c.Retract}
-		if c.Record != nil {
-			r.RestoredCheckpoint = c.Record.N
+		r := &pluginv1.SweepRequest{
+			Keep: c.Keep[n.ID], RestoredCheckpoint: c.N(), Retract: c.Retract && n.Capabilities.GetRetract(),
 		}
 		for _, old := range h.Lineage.Generations {
 			p, ran := old.Parallelism[n.ID]
@@ -215,32 +211,4 @@ func (g *generation) sweep(ctx context.Context, h checkpoint.History, c checkpoi
 		group.Go(func() error { return g.committers[n.ID].sweep(ctx, r) })
 	}
 	return group.Wait()
-}
-
-// writers returns the writer entries of every retained record, by node: what
-// they name must survive a sweep.
-func (g *generation) writers(ctx context.Context, h checkpoint.History) (map[string][]*pluginv1.Entry, error) {
-	var mu sync.Mutex
-	keep := map[string][]*pluginv1.Entry{}
-	group, ctx := errgroup.WithContext(ctx)
-	for _, r := range append(append([]checkpoint.Record{}, h.Records...), h.Savepoints...) {
-		if r.State == checkpoint.Abandoned {
-			continue
-		}
-		group.Go(func() error {
-			m, err := checkpoint.ReadManifest(ctx, g.storage, r)
-			if err != nil {
-				return fmt.Errorf("checkpoint %d is retained but cannot be read: %w", r.N, err)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			for _, n := range m.Nodes {
-				for _, t := range n.Tasks {
-					keep[n.Name] = append(keep[n.Name], t.Writer...)
-				}
-			}
-			return nil
-		})
-	}
-	return keep, group.Wait()
 }
