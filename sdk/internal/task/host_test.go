@@ -199,7 +199,13 @@ func (h *host) open(open *pluginv1.Open, restore ...*pluginv1.Entry) *hostTask {
 func (t *hostTask) attach() {
 	t.h.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	t.h.t.Cleanup(cancel)
+	t.h.t.Cleanup(func() {
+		// What is on its way when a stream is cancelled is never released.
+		if len(t.heard(func(m *pluginv1.ControlResponse) bool { return m.GetClosed() != nil })) > 0 {
+			t.await("end of Run", func() bool { return t.runErr != nil })
+		}
+		cancel()
+	})
 	var err error
 	if t.run, err = t.h.client.Run(ctx); err != nil {
 		t.h.t.Fatal(err)
