@@ -163,11 +163,17 @@ func (h *host) run() report {
 		return report{Error: err.Error(), Refused: true}
 	}
 	defer removeSockets()
+	// Records that are printed are of no interest here.
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		return report{Error: err.Error(), Refused: true}
+	}
+	defer null.Close()
 	plugins := catalog.New(catalog.Config{
 		BuiltIn: process.Command{Args: []string{os.Args[0], rolePlugin}},
 		Dir:     filepath.Dir(h.spec.File),
 		Process: process.Options{
-			Log: h.log, SocketDir: sockets, DumpDir: home.DumpDir(), Inherit: home.Inherit(),
+			Log: h.log, SocketDir: sockets, DumpDir: home.DumpDir(), Inherit: home.Inherit(), Stdout: null,
 			HealthInterval: h.spec.HealthTimeout / 10, HealthTimeout: h.spec.HealthTimeout,
 		},
 	})

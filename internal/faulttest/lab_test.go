@@ -280,3 +280,5 @@ func tail(s string, lines int) string {
 	all := strings.Split(strings.TrimRight(s, "\n"), "\n")
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
+
+func format(n uint64) string { return strconv.FormatUint(n, 10) }
