@@ -59,11 +59,12 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 		exit = &exitError{code: exitInput, err: err}
 	}
 	var faults *pipeline.FaultError
+	var outside *probeError
 	switch {
 	case exit.err == nil:
-	case errors.As(exit.err, &faults):
-		// Each begins with file:line:column, for editors.
-		fmt.Fprintln(errOut, faults)
+	case errors.As(exit.err, &faults), errors.As(exit.err, &outside):
+		// Each begins with the file's name, for editors.
+		fmt.Fprintln(errOut, exit.err)
 	default:
 		fmt.Fprintln(errOut, "weir:", exit.err)
 	}
@@ -103,6 +104,8 @@ run the same command again.`,
 		return fmt.Errorf("%w\nsee %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(newRun(), newValidate(), newPlugin(), newCheckpoint(), newVersion())
+	// A command that only has commands below it runs to say so.
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if not .HasAvailableSubCommands}}", 1))
 	for _, cmd := range append(root.Commands(), root) {
 		if cmd.HasSubCommands() {
 			cmd.Args, cmd.RunE = noSuchCommand, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
@@ -121,7 +124,7 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		hint = "did you mean " + strings.Join(near, " or ") + "?"
 	}
-	return fmt.Errorf("there is no command %q (%s)", strings.TrimSpace(cmd.CommandPath()+" "+args[0]), hint)
+	return fmt.Errorf("there is no command %q (%s)", strings.TrimSpace(name(cmd)+" "+args[0]), hint)
 }
 
 // arguments checks the number of a command's arguments; most is -1 where any
@@ -132,10 +135,16 @@ func arguments(least, most int) cobra.PositionalArgs {
 		switch {
 		case len(args) < least:
 			names := strings.Fields(cmd.Use)[1:]
-			return fmt.Errorf("%s needs a %s\n%s", cmd.CommandPath(), strings.TrimSuffix(names[len(args)], "..."), usage)
+			return fmt.Errorf("%s needs a %s\n%s", name(cmd), strings.TrimSuffix(names[len(args)], "..."), usage)
 		case most >= 0 && len(args) > most:
-			return fmt.Errorf("%s does not know what to do with %q\n%s", cmd.CommandPath(), args[most], usage)
+			return fmt.Errorf("%s does not know what to do with %q\n%s", name(cmd), args[most], usage)
 		}
 		return nil
 	}
+}
+
+// name is a command's name below weir: "checkpoint show".
+func name(cmd *cobra.Command) string {
+	_, below, _ := strings.Cut(cmd.CommandPath(), " ")
+	return below
 }

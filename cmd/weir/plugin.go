@@ -85,29 +85,42 @@ func printListings(w io.Writer, all []catalog.Listing, format outputFormat) erro
 	if format == formatJSON {
 		return json.NewEncoder(w).Encode(lines)
 	}
-	t := plainTable()
-	t.AppendHeader(table.Row{"PLUGIN", "VERSION", "PROTOCOL", "FROM", "COMPONENTS"})
-	columnCells := [][]string{{"PLUGIN"}, {"VERSION"}, {"PROTOCOL"}, {"FROM"}}
+	width := console.Width(w, pageWidth)
+	var b, ignored strings.Builder
 	for _, l := range lines {
 		from := l.Origin
 		if l.Path != "" {
 			from = l.Path
 		}
-		what := strings.Join(l.Components, ", ")
 		if l.Ignored != "" {
-			what = "ignored: " + l.Ignored
+			// The path stands above already.
+			why := strings.NewReplacer(" ("+l.Path+")", "", l.Path+" ", "").Replace(strings.TrimPrefix(l.Ignored, "plugin "+l.Name+": "))
+			fmt.Fprintf(&ignored, "  %s\n%s\n", from, hanging(why, width, "    "))
+			continue
 		}
-		protocol := ""
-		if l.Protocol > 0 {
-			protocol = fmt.Sprint(l.Protocol)
-		}
-		t.AppendRow(table.Row{l.Name, l.Version, protocol, from, what})
-		for i, cell := range []string{l.Name, l.Version, protocol, from} {
-			columnCells[i] = append(columnCells[i], cell)
+		fmt.Fprintf(&b, "%s %s (%s, protocol %d)\n%s\n", l.Name, l.Version, from, l.Protocol, hanging(strings.Join(l.Components, ", "), width, "  "))
+	}
+	if ignored.Len() > 0 {
+		fmt.Fprintf(&b, "\nignored:\n%s", ignored.String())
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// hanging wraps each line of s and puts an indent in front.
+func hanging(s string, width int, indent string) string {
+	var out []string
+	for _, line := range strings.Split(s, "\n") {
+		room := max(width-len(indent), 20)
+		if wrapped := text.WrapSoft(line, room); !strings.Contains(strings.TrimSpace(line), " ") {
+			out = append(out, indent+line) // a path, say: nothing to wrap at
+		} else {
+			for _, part := range strings.Split(wrapped, "\n") {
+				out = append(out, strings.TrimRight(indent+part, " "))
+			}
 		}
 	}
-	wrapLast(t, console.Width(w, pageWidth), columnCells)
-	return printTable(w, t)
+	return strings.Join(out, "\n")
 }
 
 func newPluginDescribe() *cobra.Command {

@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,25 +15,15 @@ import (
 	"github.com/weirstream/weir/host/console"
 	"github.com/weirstream/weir/host/pipeline"
 	"github.com/weirstream/weir/host/process"
-	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 )
-
-// probeTimeout bounds what one component may take to ask the outside.
-const probeTimeout = 10 * time.Second
 
 // validation is what validate says about one file.
 type validation struct {
-	File       string                    `json:"file"`
-	OK         bool                      `json:"ok"`
-	Faults     []pipeline.Fault          `json:"faults"`
-	Guarantees []pipeline.SinkGuarantee  `json:"guarantees,omitempty"`
-	Probes     map[string][]probeFinding `json:"probes,omitempty"` // by node
-}
-
-type probeFinding struct {
-	Field   string `json:"field,omitempty"`
-	Message string `json:"message"`
-	Warning bool   `json:"warning,omitempty"`
+	File       string                   `json:"file"`
+	OK         bool                     `json:"ok"`
+	Faults     []pipeline.Fault         `json:"faults"`
+	Guarantees []pipeline.SinkGuarantee `json:"guarantees,omitempty"`
+	Probes     []probeFinding           `json:"probes,omitempty"`
 }
 
 func newValidate() *cobra.Command {
@@ -90,40 +78,11 @@ func validateFile(ctx context.Context, file string, pluginDirs []string, connect
 		v.Guarantees = p.Guarantees
 		if connect {
 			v.Probes = probe(ctx, c, p)
-			for _, findings := range v.Probes {
-				for _, f := range findings {
-					v.OK = v.OK && f.Warning
-				}
-			}
+			v.OK = v.OK && len(probeFaults(v.Probes)) == 0
 		}
 		return nil
 	})
 	return v, err
-}
-
-// probe lets every node ask the outside.
-func probe(ctx context.Context, c *catalog.Catalog, p *pipeline.Pipeline) map[string][]probeFinding {
-	plugins := map[string]pipeline.Plugin{}
-	for _, pl := range p.Plugins {
-		plugins[pl.Name] = pl
-	}
-	out := map[string][]probeFinding{}
-	for _, n := range p.Nodes {
-		ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-		r, err := c.Probe(ctx, plugins[n.Plugin], &pluginv1.ProbeRequest{
-			Kind: n.Kind, Component: n.Component, Config: n.Config, SecretPaths: n.SecretPaths,
-			Owner: &pluginv1.Owner{Pipeline: p.Name, Node: n.ID},
-		})
-		cancel()
-		if err != nil {
-			out[n.Name] = append(out[n.Name], probeFinding{Message: err.Error()})
-			continue
-		}
-		for _, f := range r.GetFaults() {
-			out[n.Name] = append(out[n.Name], probeFinding{Field: f.Path, Message: f.Message, Warning: f.Warning})
-		}
-	}
-	return out
 }
 
 func printValidations(w io.Writer, all []validation, format outputFormat) error {
@@ -135,14 +94,8 @@ func printValidations(w io.Writer, all []validation, format outputFormat) error 
 		for _, f := range v.Faults {
 			b.WriteString(f.String() + "\n")
 		}
-		for _, node := range slices.Sorted(maps.Keys(v.Probes)) {
-			for _, f := range v.Probes[node] {
-				severity := ""
-				if f.Warning {
-					severity = "warning: "
-				}
-				fmt.Fprintf(&b, "%s: nodes.%s.config.%s: %s%s\n", v.File, node, f.Field, severity, f.Message)
-			}
+		for _, f := range v.Probes {
+			fmt.Fprintf(&b, "%s: %s\n", v.File, f)
 		}
 		if !v.OK {
 			continue

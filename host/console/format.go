@@ -40,8 +40,10 @@ func render(columns []column, rows [][]string, width int) string {
 		}
 		if next < 0 {
 			lines := strings.Split(out, "\n")
-			for i := range lines {
-				lines[i] = clip(lines[i], width)
+			for i, line := range lines {
+				if lines[i] = clip(line, width); isRule(line) {
+					lines[i] = text.Trim(line, width)
+				}
 			}
 			return strings.Join(lines, "\n")
 		}

@@ -54,8 +54,26 @@ type Home struct {
 	lead  *coordination.Leadership
 }
 
+// RunningError says that another process runs the pipeline.
+type RunningError struct {
+	Pipeline string
+	Held     *flock.HeldError
+}
+
+func (e *RunningError) Error() string {
+	who := "another process"
+	if e.Held.PID != 0 {
+		who = fmt.Sprintf("process %d", e.Held.PID)
+	}
+	return fmt.Sprintf("pipeline %s is being run by %s already (it holds %s): stop that one first, or give this one another name",
+		e.Pipeline, who, e.Held.Path)
+}
+
+// Unwrap returns the lock that is held.
+func (e *RunningError) Unwrap() error { return e.Held }
+
 // Open makes the folder where there is none and locks it. It fails at once with
-// a *flock.HeldError while another host runs the pipeline, and waits a few
+// a *RunningError while another host runs the pipeline, and waits a few
 // seconds for the leftovers of a killed one.
 func Open(ctx context.Context, stateDir, name string, log *slog.Logger) (*Home, error) {
 	dir := Dir(stateDir, name)
@@ -68,7 +86,7 @@ func Open(ctx context.Context, stateDir, name string, log *slog.Logger) (*Home, 
 	if err != nil {
 		var held *flock.HeldError
 		if errors.As(err, &held) {
-			return nil, fmt.Errorf("pipeline %s is being run by process %d already: stop that one first, or give this one another name (%w)", name, held.PID, err)
+			return nil, &RunningError{Pipeline: name, Held: held}
 		}
 		return nil, err
 	}

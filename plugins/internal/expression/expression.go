@@ -19,6 +19,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/expr-lang/expr"
@@ -84,7 +86,20 @@ func fault(e sdk.Expr, err error) sdk.FieldError {
 		_, size := utf8.DecodeRuneInString(e.Source[offset:])
 		offset += size
 	}
-	return e.Faultf(offset+1, "%s", at.Message)
+	return e.Faultf(offset+1, "%s", plain(at.Message))
+}
+
+// token is how the compiler writes a token that it did not expect.
+var token = regexp.MustCompile(`unexpected token \w+\("(.*)"\)`)
+
+// plain puts what the compiler says into words for someone who has not read its
+// source.
+func plain(message string) string {
+	if name, ok := strings.CutPrefix(message, "unknown name "); ok {
+		return fmt.Sprintf("there is no variable or function %q", name)
+	}
+	message = strings.Replace(message, "unexpected token EOF", "the expression ends too early", 1)
+	return token.ReplaceAllString(message, `unexpected "$1"`)
 }
 
 // Uses returns the variables that the expression reads.

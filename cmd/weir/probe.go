@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/weirstream/weir/host/catalog"
+	"github.com/weirstream/weir/host/pipeline"
+	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
+)
+
+// probeTimeout bounds what one component may take to ask the outside.
+const probeTimeout = 10 * time.Second
+
+// probeFinding is what a component found outside.
+type probeFinding struct {
+	Node    string `json:"node"`
+	Field   string `json:"field,omitempty"`
+	Message string `json:"message"`
+	Warning bool   `json:"warning,omitempty"`
+}
+
+func (f probeFinding) String() string {
+	path := "nodes." + f.Node
+	if f.Field != "" {
+		path += ".config." + f.Field
+	}
+	if f.Warning {
+		return fmt.Sprintf("%s: warning: %s", path, f.Message)
+	}
+	return fmt.Sprintf("%s: %s", path, f.Message)
+}
+
+// probe lets all nodes ask the outside at the same time. The findings are in the
+// order of the nodes.
+func probe(ctx context.Context, c *catalog.Catalog, p *pipeline.Pipeline) []probeFinding {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	plugins := map[string]pipeline.Plugin{}
+	for _, pl := range p.Plugins {
+		plugins[pl.Name] = pl
+	}
+	found := make([][]probeFinding, len(p.Nodes))
+	var wg sync.WaitGroup
+	for i, n := range p.Nodes {
+		wg.Go(func() {
+			r, err := c.Probe(ctx, plugins[n.Plugin], &pluginv1.ProbeRequest{
+				Kind: n.Kind, Component: n.Component, Config: n.Config, SecretPaths: n.SecretPaths,
+				Owner: &pluginv1.Owner{Pipeline: p.Name, Node: n.ID},
+			})
+			if err != nil {
+				found[i] = []probeFinding{{Node: n.Name, Message: err.Error()}}
+				return
+			}
+			for _, f := range r.GetFaults() {
+				found[i] = append(found[i], probeFinding{Node: n.Name, Field: f.Path, Message: f.Message, Warning: f.Warning})
+			}
+		})
+	}
+	wg.Wait()
+	return slices.Concat(found...)
+}
+
+// probeFaults are the findings that keep a pipeline from running.
+func probeFaults(all []probeFinding) []probeFinding {
+	return slices.DeleteFunc(slices.Clone(all), func(f probeFinding) bool { return f.Warning })
+}
+
+// probeError says that a pipeline cannot work as things are outside.
+type probeError struct {
+	file   string
+	faults []probeFinding
+}
+
+func (e *probeError) Error() string {
+	var lines []string
+	for _, f := range e.faults {
+		lines = append(lines, e.file+": "+f.String())
+	}
+	return strings.Join(lines, "\n")
+}
