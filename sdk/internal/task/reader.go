@@ -92,14 +92,15 @@ func (r *reading) read(s *split, data Split, start []byte) (call string, err err
 			return "Read", err
 		}
 		empty := !c.collect(h)
-		if took := time.Since(began); !empty {
+		took := time.Since(began)
+		if !empty {
 			r.task.readBusy.Add(int64(took))
 		}
 		eof := h.eof
 		if !r.give(h) || eof {
 			return "", nil
 		}
-		if err := idle.wait(r.ctx, empty, time.Since(began)); err != nil {
+		if err := idle.wait(r.ctx, empty, took); err != nil {
 			return "Read", err
 		}
 	}
@@ -168,13 +169,11 @@ func (m *member) again(ctx context.Context, call string, f func() error, attrs .
 type idleReads struct{ pause time.Duration }
 
 func (i *idleReads) wait(ctx context.Context, empty bool, took time.Duration) error {
-	if !empty {
+	if !empty || took >= time.Millisecond {
+		// A Read that waits for records by itself is not slowed down.
 		i.pause = 0
 		return nil
 	}
-	i.pause = min(max(2*i.pause, time.Millisecond), 50*time.Millisecond)
-	if took >= i.pause {
-		return nil
-	}
-	return wait(ctx, i.pause-took)
+	i.pause = min(max(2*i.pause, time.Millisecond), 20*time.Millisecond)
+	return wait(ctx, i.pause)
 }
