@@ -62,7 +62,7 @@ func fill(t *testing.T, dir, out string) {
 	c, _ := s.Checkpoint()
 	s.Commit(c)
 	ballast := filepath.Join(dir, "ballast")
-	put(t, ballast, strings.Repeat("b", 800<<10))
+	putFile(t, ballast, strings.Repeat("b", 800<<10))
 	err := s.WriteError(sdktest.Values(slices.Repeat([]string{line}, 400)...)...)
 	wantError(t, err, "the disk is full", "no space left on device", "make room")
 	var marked *sdktest.Error
@@ -76,7 +76,7 @@ func fill(t *testing.T, dir, out string) {
 	s.Write(sdktest.Values(slices.Repeat([]string{line}, 200)...)...)
 	c, _ = s.End()
 	s.Commit(c)
-	got := strings.Count(read(t, firstVisible(t, out)), "\n")
+	got := strings.Count(textOf(t, firstVisible(t, out)), "\n")
 	if got != 300 {
 		t.Errorf("%d lines, not 300", got)
 	}
@@ -108,8 +108,8 @@ func fillLimited(t *testing.T) {
 	signal.Ignore(syscall.SIGXFSZ)
 	ctx := context.Background()
 	out := outFolder(t)
-	s := open(t, osDisk{}, &SinkConfig{Path: out, Compression: packNone, Extension: "txt"})
-	write(t, s, strings.Repeat("x", 1000))
+	s := openSink(t, osDisk{}, &SinkConfig{Path: out, Compression: packNone, Extension: "txt"})
+	writeValues(t, s, strings.Repeat("x", 1000))
 	if err := s.Flush(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func fillLimited(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 5000, Max: old.Max}); err != nil {
 		t.Fatal(err)
 	}
-	write(t, s, strings.Repeat("y", 10000))
+	writeValues(t, s, strings.Repeat("y", 10000))
 	if err := s.Flush(ctx); err == nil {
 		t.Fatal("more was written than the limit allows")
 	}
@@ -135,12 +135,12 @@ func fillLimited(t *testing.T) {
 		t.Fatal(err)
 	}
 	next, err := openFolderSink(osDisk{}, filepath.Clean(out), &SinkConfig{Path: out, Compression: packNone, Extension: "txt"},
-		newTask(func(t *sdk.Task) { t.Epoch, t.RestoredCheckpoint = 2, 1 }), state)
+		newSinkTask(func(t *sdk.Task) { t.Epoch, t.RestoredCheckpoint = 2, 1 }), state)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = next.Close() }()
-	write(t, next, "z")
+	writeValues(t, next, "z")
 	prepared, err := next.Prepare(ctx, sdk.Checkpoint{Number: 3, Roll: true})
 	if err == nil {
 		err = commits(t, osDisk{}, &SinkConfig{Path: out}, testOwner(2)).Commit(ctx, prepared)

@@ -37,7 +37,7 @@ func BenchmarkSink(b *testing.B) {
 		b.Run(compression, func(b *testing.B) {
 			c, n := benchColumn()
 			cfg := &SinkConfig{Path: benchFolder(b), Compression: compression, Extension: "txt", Roll: &Roll{Size: 64 << 20}}
-			s, k := open(b, osDisk{}, cfg), commits(b, osDisk{}, cfg, testOwner(1))
+			s, k := openSink(b, osDisk{}, cfg), commits(b, osDisk{}, cfg, testOwner(1))
 			ctx := context.Background()
 			b.SetBytes(100)
 			b.ReportAllocs()

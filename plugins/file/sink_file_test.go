@@ -10,7 +10,7 @@ import (
 	"github.com/weirstream/weir/sdk/sdktest"
 )
 
-func read(t *testing.T, path string) string {
+func textOf(t *testing.T, path string) string {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -23,7 +23,7 @@ func read(t *testing.T, path string) string {
 	return string(text)
 }
 
-func put(t *testing.T, path, text string) {
+func putFile(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -40,14 +40,14 @@ func TestASingleFileIsCutBackToTheRestoredCheckpoint(t *testing.T) {
 			s.Commit(first)
 			s.Write(sdktest.Values("c")...)
 			s.Checkpoint()
-			if got := read(t, path); got != "a\nb\nc\n" {
+			if got := textOf(t, path); got != "a\nb\nc\n" {
 				t.Errorf("before: %q", got)
 			}
 			s = s.Restart(first)
 			s.Write(sdktest.Values("d")...)
 			c, _ := s.End()
 			s.Commit(c)
-			if got := read(t, path); got != "a\nb\nd\n" {
+			if got := textOf(t, path); got != "a\nb\nd\n" {
 				t.Errorf("after: %q", got)
 			}
 			if n := namesIn(t, filepath.Dir(path)); len(n) != 1 {
@@ -59,14 +59,14 @@ func TestASingleFileIsCutBackToTheRestoredCheckpoint(t *testing.T) {
 
 func TestASingleFileGoesOnBehindWhatWasThere(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out.txt")
-	put(t, path, "old")
+	putFile(t, path, "old")
 	s := sdktest.NewSink(t, Sink(), map[string]any{"path": path})
 	s.Write(sdktest.Values("a")...)
 	s.Checkpoint() // of which no record is written
 	s = s.Restart(nil)
 	s.Write(sdktest.Values("b")...)
 	s.Checkpoint()
-	if got := read(t, path); got != "old\nb\n" {
+	if got := textOf(t, path); got != "old\nb\n" {
 		t.Errorf("got %q", got)
 	}
 }
@@ -74,19 +74,19 @@ func TestASingleFileGoesOnBehindWhatWasThere(t *testing.T) {
 func TestASingleFileThatIsShorterThanItsCheckpointIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out.txt")
 	state := []unfinished{{File: path, Size: 10}}
-	restored := newTask(func(t *sdk.Task) { t.RestoredCheckpoint = 3 })
+	restored := newSinkTask(func(t *sdk.Task) { t.RestoredCheckpoint = 3 })
 	cfg := &SinkConfig{Path: path, Compression: packNone}
 	_, err := openWriter(osDisk{}, cfg, restored, state)
 	wantError(t, err, path, "is gone", "--fresh")
-	put(t, path, "short")
+	putFile(t, path, "short")
 	_, err = openWriter(osDisk{}, cfg, restored, state)
 	wantError(t, err, path, "has 5 bytes", "counts on 10", "--fresh")
-	if got := read(t, path); got != "short" {
+	if got := textOf(t, path); got != "short" {
 		t.Errorf("the file was changed to %q", got)
 	}
 	_, err = openWriter(osDisk{}, cfg, restored, []unfinished{{File: path + ".old", Size: 10}})
 	wantError(t, err, path+".old", "set path back")
-	_, err = openWriter(osDisk{}, cfg, newTask(func(t *sdk.Task) { t.Parallelism = 2 }), nil)
+	_, err = openWriter(osDisk{}, cfg, newSinkTask(func(t *sdk.Task) { t.Parallelism = 2 }), nil)
 	wantError(t, err, "parallelism is 2", path+"/")
 	_, err = openWriter(osDisk{}, &SinkConfig{Path: filepath.Dir(path) + "/", Compression: packNone}, restored, state)
 	wantError(t, err, "wrote to the file "+path)
@@ -139,9 +139,9 @@ func TestASingleFileThatIsMovedOrShortenedMeanwhileIsAFailure(t *testing.T) {
 
 func TestOnlyARegularFileIsWrittenTo(t *testing.T) {
 	dir := t.TempDir()
-	_, err := openWriter(osDisk{}, &SinkConfig{Path: dir}, newTask(), nil)
+	_, err := openWriter(osDisk{}, &SinkConfig{Path: dir}, newSinkTask(), nil)
 	wantError(t, err, dir)
-	_, err = openWriter(osDisk{}, &SinkConfig{Path: os.DevNull}, newTask(), nil)
+	_, err = openWriter(osDisk{}, &SinkConfig{Path: os.DevNull}, newSinkTask(), nil)
 	wantError(t, err, os.DevNull, "is not a regular file")
 	if entries, err := os.ReadDir(filepath.Dir(os.DevNull)); err == nil {
 		for _, e := range entries {

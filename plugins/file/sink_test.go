@@ -200,13 +200,13 @@ func TestFilesRollBySizeIntervalAndInactivity(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			now := at
-			s := open(t, osDisk{}, &SinkConfig{Path: outFolder(t), Roll: &c.roll, Compression: packNone, Extension: "txt"})
+			s := openSink(t, osDisk{}, &SinkConfig{Path: outFolder(t), Roll: &c.roll, Compression: packNone, Extension: "txt"})
 			s.now = func() time.Time { return now }
 			ctx := context.Background()
 			if s.Due() {
 				t.Error("due before anything was written")
 			}
-			write(t, s, "12345678")
+			writeValues(t, s, "12345678")
 			if got, err := s.Prepare(ctx, sdk.Checkpoint{Number: 1}); err != nil || len(got) != 0 {
 				t.Errorf("prepared %v too early, %v", got, err)
 			}
@@ -215,7 +215,7 @@ func TestFilesRollBySizeIntervalAndInactivity(t *testing.T) {
 				t.Errorf("due is %v", !c.due)
 			}
 			if c.late == 0 {
-				write(t, s, "9")
+				writeValues(t, s, "9")
 			}
 			if got, err := s.Prepare(ctx, sdk.Checkpoint{Number: 2}); err != nil || len(got) != 1 {
 				t.Errorf("prepared %v, %v", got, err)
@@ -341,8 +341,8 @@ func TestTheEndOfOneTaskLeavesOutputOfOthersAlone(t *testing.T) {
 	ctx := context.Background()
 	var prepared [2][]committable
 	for i := range prepared {
-		s := open(t, osDisk{}, cfg, func(t *sdk.Task) { t.Index, t.Parallelism = i, 2 })
-		write(t, s, fmt.Sprint("task ", i))
+		s := openSink(t, osDisk{}, cfg, func(t *sdk.Task) { t.Index, t.Parallelism = i, 2 })
+		writeValues(t, s, fmt.Sprint("task ", i))
 		var err error
 		if prepared[i], err = s.Prepare(ctx, sdk.Checkpoint{Number: 1, Final: true}); err != nil {
 			t.Fatal(err)
@@ -367,10 +367,10 @@ func TestMarkersOfOtherTasksStay(t *testing.T) {
 	c := commits(t, osDisk{}, cfg, testOwner(1))
 	var tasks [2]*folderSink
 	for i := range tasks {
-		tasks[i] = open(t, osDisk{}, cfg, func(t *sdk.Task) { t.Index, t.Parallelism = i, 2 })
+		tasks[i] = openSink(t, osDisk{}, cfg, func(t *sdk.Task) { t.Index, t.Parallelism = i, 2 })
 	}
 	commit := func(task int, checkpoint uint64) {
-		write(t, tasks[task], "x")
+		writeValues(t, tasks[task], "x")
 		prepared, err := tasks[task].Prepare(ctx, sdk.Checkpoint{Number: checkpoint, Roll: true})
 		if err == nil {
 			err = c.Commit(ctx, prepared)
@@ -413,13 +413,13 @@ func TestARemovedFolderIsAFailureAndNotMadeAnew(t *testing.T) {
 	if err := os.Mkdir(out, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	_, err = openWriter(osDisk{}, &SinkConfig{Path: out}, newTask(func(t *sdk.Task) { t.RestoredCheckpoint = c.Number }),
+	_, err = openWriter(osDisk{}, &SinkConfig{Path: out}, newSinkTask(func(t *sdk.Task) { t.RestoredCheckpoint = c.Number }),
 		[]unfinished{{Folder: strings.TrimSuffix(out, "/"), Part: newNamer(testOwner(1)).part(partKey{1, 0, 0}), Size: 2}})
 	wantError(t, err, "2 bytes of unpublished output", "is gone")
 	if err := os.Remove(out); err != nil {
 		t.Fatal(err)
 	}
-	_, err = openWriter(osDisk{}, &SinkConfig{Path: out}, newTask(func(t *sdk.Task) { t.RestoredCheckpoint = c.Number }), nil)
+	_, err = openWriter(osDisk{}, &SinkConfig{Path: out}, newSinkTask(func(t *sdk.Task) { t.RestoredCheckpoint = c.Number }), nil)
 	wantError(t, err, "is gone")
 	if _, err := os.Stat(out); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("the folder was made anew")
@@ -441,8 +441,8 @@ func TestUnpublishedOutputThatSomeoneChangesIsAFailure(t *testing.T) {
 
 func TestAnotherCompressionDoesNotGoOnWithAnOldFile(t *testing.T) {
 	out := outFolder(t)
-	first := open(t, osDisk{}, &SinkConfig{Path: out, Compression: packGzip, Extension: "txt"})
-	write(t, first, "a")
+	first := openSink(t, osDisk{}, &SinkConfig{Path: out, Compression: packGzip, Extension: "txt"})
+	writeValues(t, first, "a")
 	ctx := context.Background()
 	if err := first.Flush(ctx); err != nil {
 		t.Fatal(err)
@@ -452,7 +452,7 @@ func TestAnotherCompressionDoesNotGoOnWithAnOldFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := &SinkConfig{Path: out, Compression: packNone, Extension: "txt"}
-	second, err := openFolderSink(osDisk{}, filepath.Clean(out), cfg, newTask(func(t *sdk.Task) { t.Epoch, t.RestoredCheckpoint = 2, 1 }), state)
+	second, err := openFolderSink(osDisk{}, filepath.Clean(out), cfg, newSinkTask(func(t *sdk.Task) { t.Epoch, t.RestoredCheckpoint = 2, 1 }), state)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -460,7 +460,7 @@ func TestAnotherCompressionDoesNotGoOnWithAnOldFile(t *testing.T) {
 	if !second.Due() {
 		t.Error("a file that is complete is not due")
 	}
-	write(t, second, "b")
+	writeValues(t, second, "b")
 	prepared, err := second.Prepare(ctx, sdk.Checkpoint{Number: 2, Final: true})
 	if err != nil {
 		t.Fatal(err)
@@ -555,7 +555,7 @@ func testOwner(epoch uint64) sdk.Owner {
 	return sdk.Owner{UID: "0123456789abcdef", Node: "node", Epoch: epoch}
 }
 
-func newTask(options ...func(*sdk.Task)) *sdk.Task {
+func newSinkTask(options ...func(*sdk.Task)) *sdk.Task {
 	task := &sdk.Task{Owner: testOwner(1), Parallelism: 1, MaxRecord: 1 << 20, Log: slog.New(slog.DiscardHandler)}
 	for _, o := range options {
 		o(task)
@@ -563,10 +563,10 @@ func newTask(options ...func(*sdk.Task)) *sdk.Task {
 	return task
 }
 
-// open opens a folder sink, for what a harness cannot do.
-func open(t testing.TB, d disk, cfg *SinkConfig, options ...func(*sdk.Task)) *folderSink {
+// openSink opens a folder sink, for what a harness cannot do.
+func openSink(t testing.TB, d disk, cfg *SinkConfig, options ...func(*sdk.Task)) *folderSink {
 	t.Helper()
-	s, err := openFolderSink(d, filepath.Clean(cfg.Path), cfg, newTask(options...), nil)
+	s, err := openFolderSink(d, filepath.Clean(cfg.Path), cfg, newSinkTask(options...), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -574,7 +574,7 @@ func open(t testing.TB, d disk, cfg *SinkConfig, options ...func(*sdk.Task)) *fo
 	return s
 }
 
-func write(t testing.TB, s *folderSink, values ...string) {
+func writeValues(t testing.TB, s *folderSink, values ...string) {
 	t.Helper()
 	var c sdk.Column
 	for _, v := range values {
