@@ -11,7 +11,8 @@ import (
 
 // Choice is the checkpoint that an epoch starts from.
 type Choice struct {
-	// Record and Manifest are nil for a start from nothing.
+	// Record and Manifest are nil for a start from nothing. A finished record has no
+	// Manifest either: nothing of it is read.
 	Record   *Record
 	Manifest *Manifest
 	// FromSavepoint: it is the savepoint that the uid begins with, of another uid.
@@ -87,7 +88,7 @@ func Choose(ctx context.Context, st *storage.Storage, h History, o RestoreOption
 			continue
 		}
 		m, err := c.Manifest, error(nil)
-		if r.N != c.N() {
+		if m == nil || m.N != r.N {
 			m, err = ReadManifest(ctx, st, r)
 		}
 		switch {
@@ -95,8 +96,9 @@ func Choose(ctx context.Context, st *storage.Storage, h History, o RestoreOption
 			for _, n := range m.Nodes {
 				c.Keep[n.Name] = append(c.Keep[n.Name], m.Writer(n.Name)...)
 			}
-		case damaged(err):
+		case damaged(err) && r.State != Finished:
 			c.Passed = append(c.Passed, Passed{r, err})
+		case damaged(err):
 		default:
 			return Choice{}, fmt.Errorf("checkpoint %d: %w", r.N, err)
 		}
@@ -116,6 +118,10 @@ func (h History) choose(ctx context.Context, st *storage.Storage, o RestoreOptio
 			return Choice{}, errors.New("an earlier start fell back to an older checkpoint and has still to withdraw output, but not every sink can any more")
 		}
 		c.AcceptedDuplicates = true
+	}
+	if r != nil && r.State == Finished { // nothing of it is needed any more
+		c.Record = r
+		return c, nil
 	}
 	for r != nil {
 		m, err := Verify(ctx, st, *r)

@@ -93,6 +93,19 @@ func TestTheNewestRecordIsRestoredUnlessItIsDamaged(t *testing.T) {
 	}
 }
 
+func TestAFinishedPipelineNeedsNoState(t *testing.T) {
+	d := newDesk(t)
+	d.complete(nil)
+	r := d.complete(func(r *checkpoint.Record) { r.State = checkpoint.Finishing }, "f")
+	d.must(d.MarkFinished(t.Context(), r.N))
+	d.damage(r, "manifest gone")
+	c, err := d.choose(checkpoint.RestoreOptions{})
+	d.must(err)
+	if c.N() != r.N || c.Record.State != checkpoint.Finished || len(c.Passed) != 0 {
+		t.Errorf("got %+v", c)
+	}
+}
+
 func TestNoStartFromNothingWhereOlderCheckpointsWereDropped(t *testing.T) {
 	d := newDesk(t)
 	d.complete(nil)

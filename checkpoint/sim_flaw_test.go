@@ -47,6 +47,8 @@ func (w *world) favour() {
 	switch w.flaw {
 	case retractAnyEpoch:
 		w.shape.corrupting, w.shape.retract, w.zombies = true, true, true
+	case recordWithoutCheck, writeWithoutGuard:
+		w.zombies = true
 	case restoreBelowPublished:
 		w.shape.corrupting, w.shape.retract = true, false
 	}

@@ -169,6 +169,15 @@ func (l *leader) steps(todo []func() error) {
 	})
 }
 
+// oversleep makes a leader miss the end of its term before it does what comes next,
+// in schedules that are about that.
+func (l *leader) oversleep() {
+	if l.w.zombies && l.w.faulty(0.5) {
+		l.w.expire(l)
+		l.paused = l.w.now + time.Duration(500+l.w.rng.IntN(3000))*time.Millisecond
+	}
+}
+
 func (l *leader) beginEpoch() (err error) {
 	g := checkpoint.Generation{Parallelism: map[string]int{"src": l.tasks[0], "sink": l.tasks[1]}}
 	if l.history, err = l.ledger.Begin(background, g); err == nil {
@@ -348,6 +357,7 @@ func (l *leader) do(r *run, a checkpoint.Action) {
 			return checkpoint.StoreManifest(background, st, head, a.Acks)
 		})
 	case checkpoint.WriteRecord:
+		l.oversleep()
 		l.later(r, "record", func() checkpoint.Event {
 			return checkpoint.RecordWritten{N: a.Record.N, Err: ledger.Write(background, a.Record)}
 		})

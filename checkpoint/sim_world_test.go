@@ -29,7 +29,7 @@ type world struct {
 	limit int // events that may still run
 
 	stamps  int
-	zombies bool // leaders are often replaced before they sweep
+	zombies bool // leaders often oversleep the end of their term
 
 	tree *tree
 	disk *disk

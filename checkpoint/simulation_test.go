@@ -29,6 +29,7 @@ func newWorld(seed uint64, f flaw) *world {
 			retract:  rng.IntN(3) == 0, acksInStore: rng.IntN(3) > 0, corrupting: rng.IntN(6) == 0,
 		},
 	}
+	w.zombies = rng.IntN(8) == 0
 	w.favour()
 	w.disk = &disk{w: w, data: map[string][]byte{}}
 	w.out = &outside{w: w, files: map[string]*file{}}
@@ -104,6 +105,9 @@ func (w *world) disturb() {
 	if w.now >= w.calm {
 		w.quiet()
 		return
+	}
+	if w.zombies && w.shape.corrupting && w.chance(0.2) {
+		w.corrupt()
 	}
 	l := w.leader
 	want := func(ev checkpoint.Event) {
