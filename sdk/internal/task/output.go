@@ -174,7 +174,9 @@ func newCollector(m *member, split string) *collector {
 		failures:  m.failures,
 		limit:     limits.batch,
 		maxRecord: limits.record,
-		maxStaged: max(4*limits.batch, limits.record),
+		// Whoever returns once it is full may have put out almost a batch and then
+		// the largest record.
+		maxStaged: max(4*limits.batch, limits.record+2*limits.batch+batchOverhead),
 	}
 	c.spill = func() error {
 		return &FatalError{fmt.Errorf("component %q: one call of Read appended more than %d bytes", m.spec.Component, c.maxStaged)}
@@ -274,6 +276,9 @@ func (c *collector) added(l *lane, size int) {
 
 // recordOverhead is what a record costs beside its bytes: ends and time.
 const recordOverhead = 12
+
+// batchOverhead is what a few batches cost beside their records: runs of origin.
+const batchOverhead = 1 << 10
 
 func (c *collector) overflow() {
 	if c.staged > c.maxStaged && c.err == nil {

@@ -277,6 +277,22 @@ func TestMoreThanFourBatchesInOneReadIsFatal(t *testing.T) {
 	}
 }
 
+// TestAReadThatStopsWhenItIsFullNeverAppendsTooMuch appends little and then the
+// largest record: it could not have known.
+func TestAReadThatStopsWhenItIsFullNeverAppendsTooMuch(t *testing.T) {
+	source := &fakeSource{read: func(_ context.Context, _ *fakeReader, out *Output) (any, error) {
+		for !out.Full() {
+			out.Append(nil, []byte("x"), wire.NoTime, nil, 0)
+			out.Append(nil, make([]byte, 1<<20), wire.NoTime, nil, 0)
+		}
+		return 1, io.EOF
+	}}
+	task := openSource(t, source)
+	task.assign(splitsOf("a")...)
+	task.values(2)
+	task.close()
+}
+
 // TestAppendInsideReadNeitherBlocksNorSends has a host that reads nothing: a Read
 // that the bound allows still returns.
 func TestAppendInsideReadNeitherBlocksNorSends(t *testing.T) {
