@@ -160,14 +160,40 @@ func TestWhatALineCannotHoldIsAFailedRecord(t *testing.T) {
 	if len(failed) != 2 || failed[0].Err != errNewline.Error() || string(failed[0].Value) != "b\nc" || failed[1].Err != errNull.Error() {
 		t.Errorf("failed: %v", failed)
 	}
-	// All the same value, and all null: columns without ends.
-	s.Write(sdktest.Values("e", "e", "e")...)
+	if failed := s.Write(append(sdktest.Values("e"), sdktest.Record{})...); len(failed) != 1 {
+		t.Errorf("%d failed of a value and a null", len(failed))
+	}
 	if failed := s.Write(sdktest.Record{}, sdktest.Record{}); len(failed) != 2 {
 		t.Errorf("%d of two nulls failed", len(failed))
 	}
 	c, _ := s.End()
 	s.Commit(c)
-	want(t, visible(t, out), "a", "d", "", "e", "e", "e")
+	want(t, visible(t, out), "a", "d", "", "e")
+}
+
+// A column whose value is the same for all records has no ends.
+func TestAConstantColumnIsALineARecord(t *testing.T) {
+	out := outFolder(t)
+	cfg := &SinkConfig{Path: out, Compression: packNone, Extension: "txt"}
+	s := openSink(t, osDisk{}, cfg)
+	failed := 0
+	for _, c := range []sdk.Column{{Data: []byte("same")}, {Data: []byte{}}, {}, {Data: []byte("not\nclean")}} {
+		if err := s.add(c, 2, func(int, error) { failed++ }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx := context.Background()
+	prepared, err := s.Prepare(ctx, sdk.Checkpoint{Number: 1, Final: true})
+	if err == nil {
+		err = commits(t, osDisk{}, cfg, testOwner(1)).Commit(ctx, prepared)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, visible(t, out), "same", "same", "", "")
+	if failed != 4 {
+		t.Errorf("%d failed, not the two nulls and the two with a newline", failed)
+	}
 }
 
 func TestLinesLargerThanTheBufferAreWhole(t *testing.T) {
@@ -424,6 +450,18 @@ func TestARemovedFolderIsAFailureAndNotMadeAnew(t *testing.T) {
 	if _, err := os.Stat(out); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("the folder was made anew")
 	}
+}
+
+func TestAFolderInPlaceOfTheOneThatWasThereIsAFailure(t *testing.T) {
+	out := outFolder(t)
+	s := sdktest.NewSink(t, Sink(), map[string]any{"path": out})
+	if err := os.Rename(out, strings.TrimSuffix(out, "/")+".old"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(out, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, s.WriteError(sdktest.Values("a")...), "is gone", "another folder has taken its place")
 }
 
 func TestUnpublishedOutputThatSomeoneChangesIsAFailure(t *testing.T) {
