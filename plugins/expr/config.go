@@ -3,6 +3,7 @@ package expr
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -15,7 +16,7 @@ import (
 type Config struct {
 	Filter    sdk.Expr            `weir:"filter" doc:"Keeps the record where it is true."`
 	Value     sdk.Expr            `weir:"value" doc:"The new value: text as it is, anything else as JSON, nil a tombstone."`
-	Set       map[string]sdk.Expr `weir:"set" doc:"Sets fields of the JSON value: path (user.name or /user/name) to expression. Other fields keep their place and their exact text."`
+	Set       map[string]sdk.Expr `weir:"set" doc:"Sets fields of the JSON value: path (user.name or /user/name) to expression. Other fields keep their place and their exact text. A tombstone stays one."`
 	Unset     []string            `weir:"unset" doc:"Removes fields of the JSON value, by path."`
 	Each      sdk.Expr            `weir:"each" doc:"A list: one record leaves for each element, with the element as its value. key, timestamp and headers see it as item."`
 	Key       sdk.Expr            `weir:"key" doc:"The new key; nil is null."`
@@ -65,19 +66,23 @@ func (c *Config) Validate() []sdk.FieldError {
 func compile(c *Config) (*operator, []sdk.FieldError) {
 	op := &operator{}
 	var faults []sdk.FieldError
+	itemKnown := false
 	one := func(e sdk.Expr, want string) *expression.Program {
 		if e.IsZero() {
 			return nil
 		}
 		p, f := expression.Compile(e, want)
 		faults = append(faults, f...)
-		if p != nil {
-			op.uses = op.uses.And(p.Uses())
+		if p == nil {
+			return nil
+		}
+		op.uses = op.uses.And(p.Uses())
+		if p.Uses().Item && !(itemKnown && !c.Each.IsZero()) {
+			faults = append(faults, e.Faultf(0, "item is known beside each alone, in key, timestamp and headers"))
 		}
 		return p
 	}
 	op.filter, op.value, op.each = one(c.Filter, "bool"), one(c.Value, ""), one(c.Each, "")
-	op.key, op.timestamp = one(c.Key, ""), one(c.Timestamp, "")
 	for _, path := range slices.Sorted(maps.Keys(c.Set)) {
 		p, err := expression.ParsePath(path)
 		if err != nil {
@@ -85,13 +90,15 @@ func compile(c *Config) (*operator, []sdk.FieldError) {
 		}
 		op.set = append(op.set, edit{p, one(c.Set[path], "")})
 	}
-	for _, path := range c.Unset {
+	for i, path := range c.Unset {
 		p, err := expression.ParsePath(path)
 		if err != nil {
-			faults = append(faults, sdk.Faultf("unset", "%v", err))
+			faults = append(faults, sdk.Faultf(fmt.Sprintf("unset[%d]", i), "%v", err))
 		}
 		op.unset = append(op.unset, p)
 	}
+	itemKnown = true
+	op.key, op.timestamp = one(c.Key, ""), one(c.Timestamp, "")
 	for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
 		op.headers = append(op.headers, header{name, one(c.Headers[name], "")})
 	}

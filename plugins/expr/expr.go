@@ -1,9 +1,11 @@
 package expr
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -98,7 +100,7 @@ func (o *operator) newValue(r sdk.Record, out *sdk.Collector) ([]byte, error) {
 			return nil, err
 		}
 		return b, nil
-	case len(o.set) > 0 || len(o.unset) > 0:
+	case r.Value() != nil && (len(o.set) > 0 || len(o.unset) > 0):
 		return o.edited(r.Value())
 	}
 	return r.Value(), nil
@@ -158,7 +160,7 @@ func (o *operator) elements(r sdk.Record, out *sdk.Collector) error {
 			row.Value = b
 		}
 		// The buffers of row serve the next element.
-		row.Key, row.Headers = append([]byte(nil), row.Key...), append(sdk.Headers(nil), row.Headers...)
+		row.Key, row.Headers = bytes.Clone(row.Key), slices.Clone(row.Headers)
 		rows[i] = row
 	}
 	for _, row := range rows {

@@ -177,9 +177,13 @@ func (r *reader) append(out *sdk.Collector, n int64, now sdk.Time) {
 	v := out.AvailableBuffer()
 	v = append(v, `{"seq":`...)
 	v = strconv.AppendInt(v, n, 10)
-	v = append(v, `,"key":"`...)
-	v = append(v, key...)
-	v = append(v, `","ts":`...)
+	if key == nil {
+		v = append(v, `,"key":null,"ts":`...)
+	} else {
+		v = append(v, `,"key":"`...)
+		v = append(v, key...)
+		v = append(v, `","ts":`...)
+	}
 	v = strconv.AppendInt(v, ts, 10)
 	v = append(v, `,"pad":"`...)
 	if fill := int(r.cfg.Size) - len(v) - 2; fill > 0 {

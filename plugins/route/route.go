@@ -3,15 +3,20 @@ package route
 
 import (
 	"context"
+	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 
 	"github.com/weirstream/weir/plugins/internal/expression"
 	"github.com/weirstream/weir/sdk"
 )
 
-// mainOutput is the output that every operator has.
-const mainOutput = "out"
+// Every operator has these outputs.
+const (
+	mainOutput  = "out"
+	errorOutput = "errors" // of records that fail, and of no others
+)
 
 // Config is the operator's configuration.
 type Config struct {
@@ -36,7 +41,7 @@ func Operator() sdk.Component {
 // Outputs implements [sdk.DynamicOutputs].
 func (c *Config) Outputs() []sdk.Output {
 	names := slices.Sorted(maps.Keys(c.Routes))
-	if c.Default != "" && c.Default != mainOutput && !slices.Contains(names, c.Default) {
+	if c.Default != mainOutput && !slices.Contains(names, c.Default) {
 		names = append(names, c.Default)
 	}
 	var out []sdk.Output
@@ -51,10 +56,28 @@ func (c *Config) Outputs() []sdk.Output {
 // Validate implements [sdk.Validator].
 func (c *Config) Validate() []sdk.FieldError {
 	_, faults := compile(c)
-	if len(c.Routes) == 0 {
-		faults = append(faults, sdk.Faultf("outputs", "names no output; name at least one with its condition"))
+	for _, name := range slices.Sorted(maps.Keys(c.Routes)) {
+		if why := badName(name); why != "" {
+			faults = append(faults, sdk.Faultf("outputs."+name, "%s", why))
+		}
+	}
+	if why := badName(c.Default); why != "" {
+		faults = append(faults, sdk.Faultf("default", "%s", why))
 	}
 	return faults
+}
+
+var namePattern = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+
+// badName says why an output cannot be called that, or nothing.
+func badName(name string) string {
+	switch {
+	case name == errorOutput:
+		return fmt.Sprintf("%q is the output of failed records; choose another name", name)
+	case !namePattern.MatchString(name):
+		return fmt.Sprintf("%q is no name for an output: letters, digits, - and _", name)
+	}
+	return ""
 }
 
 type branch struct {
@@ -79,6 +102,9 @@ func compile(c *Config) (*operator, []sdk.FieldError) {
 		faults = append(faults, f...)
 		if p != nil {
 			op.uses = op.uses.And(p.Uses())
+			if p.Uses().Item {
+				faults = append(faults, c.Routes[name].Faultf(0, "item is known to the operator expr alone"))
+			}
 		}
 		op.branches = append(op.branches, branch{output: name, condition: p})
 	}

@@ -4,6 +4,7 @@ package stdout
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"syscall"
 	"unicode/utf8"
 
 	"github.com/weirstream/weir/sdk"
@@ -65,7 +67,7 @@ func (s *sink) Write(_ context.Context, in *sdk.Batch, failed *sdk.Collector) er
 			continue
 		}
 		if _, err := s.w.Write(s.row); err != nil {
-			return fmt.Errorf("write to standard output: %w", err)
+			return writeError(err)
 		}
 	}
 	// Somebody is looking: what there is must show.
@@ -75,9 +77,17 @@ func (s *sink) Write(_ context.Context, in *sdk.Batch, failed *sdk.Collector) er
 // Flush implements [sdk.Sink].
 func (s *sink) Flush(context.Context) error {
 	if err := s.w.Flush(); err != nil {
-		return fmt.Errorf("write to standard output: %w", err)
+		return writeError(err)
 	}
 	return nil
+}
+
+// writeError says that no restart helps where the reader has gone.
+func writeError(err error) error {
+	if errors.Is(err, syscall.EPIPE) {
+		return sdk.Fatal(errors.New("whoever read weir's standard output has closed it"))
+	}
+	return fmt.Errorf("write to standard output: %w", err)
 }
 
 // Close implements [sdk.Sink].
@@ -96,11 +106,13 @@ func (s *sink) append(b []byte, r sdk.Record) ([]byte, error) {
 	for name, v := range r.Headers().All() {
 		out.Headers = append(out.Headers, [2]any{name, text(v)})
 	}
-	encoded, err := json.Marshal(out)
-	if err != nil {
+	buf := bytes.NewBuffer(b)
+	e := json.NewEncoder(buf)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(out); err != nil {
 		return b, err
 	}
-	return append(append(b, encoded...), '\n'), nil
+	return buf.Bytes(), nil
 }
 
 // line is a record as JSON.

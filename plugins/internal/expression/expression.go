@@ -44,11 +44,14 @@ type Env struct {
 
 // Uses says which variables an expression, or a set of them, reads: the others
 // need not be made.
-type Uses struct{ Value, Key, Timestamp, Headers, JSON bool }
+type Uses struct{ Value, Key, Timestamp, Headers, JSON, Item bool }
 
 // And joins two sets.
 func (u Uses) And(v Uses) Uses {
-	return Uses{u.Value || v.Value, u.Key || v.Key, u.Timestamp || v.Timestamp, u.Headers || v.Headers, u.JSON || v.JSON}
+	return Uses{
+		u.Value || v.Value, u.Key || v.Key, u.Timestamp || v.Timestamp,
+		u.Headers || v.Headers, u.JSON || v.JSON, u.Item || v.Item,
+	}
 }
 
 // Program is a compiled expression. It is not safe for concurrent use.
@@ -89,6 +92,9 @@ func fault(e sdk.Expr, err error) sdk.FieldError {
 	return e.Faultf(offset+1, "%s", plain(at.Message))
 }
 
+// cast is how the machine says that a condition gave something else.
+var cast = regexp.MustCompile(`^invalid operation: bool\((.*)\)$`)
+
 // token is how the compiler writes a token that it did not expect.
 var token = regexp.MustCompile(`unexpected token \w+\("(.*)"\)`)
 
@@ -111,7 +117,7 @@ func (p *Program) Run(env *Env) (any, error) {
 	if err != nil {
 		var at *file.Error
 		if errors.As(err, &at) {
-			return nil, fmt.Errorf("expression %q: %s", p.source, at.Message)
+			return nil, fmt.Errorf("expression %q: %s", p.source, cast.ReplaceAllString(at.Message, "a condition gave $1 instead of true or false"))
 		}
 		return nil, fmt.Errorf("expression %q: %w", p.source, err)
 	}
@@ -152,6 +158,8 @@ func (v *visitor) Visit(node *ast.Node) {
 			v.uses.Headers = true
 		case "json":
 			v.uses.JSON = true
+		case "item":
+			v.uses.Item = true
 		}
 	case *ast.MemberNode:
 		if !n.Optional && open(n.Node) {
@@ -278,6 +286,9 @@ func number(r gjson.Result) any {
 // AppendBytes appends the result of an expression as a record's bytes: text as it
 // is, everything else as JSON. A nil result is null, told by ok.
 func AppendBytes(b []byte, v any) (out []byte, ok bool, err error) {
+	if b == nil {
+		b = []byte{} // else empty text would be null
+	}
 	switch v := v.(type) {
 	case nil:
 		return b, false, nil
