@@ -2,6 +2,7 @@ package file
 
 import (
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,9 +13,9 @@ import (
 )
 
 // seekCompressed begins to decompress and skips to a position.
-func (r *reader) seekCompressed(from *position) error {
+func (r *reader) seekCompressed(ctx context.Context, from *position) error {
 	// What is behind the size that the file had is not read.
-	in := io.LimitReader(r.file, r.split.Size)
+	in := countedInput{io.LimitReader(r.file, r.split.Size), r.source}
 	switch r.split.Compression {
 	case gzipped:
 		z, err := gzip.NewReader(in)
@@ -36,9 +37,30 @@ func (r *reader) seekCompressed(from *position) error {
 	if from == nil {
 		return nil
 	}
+	for left := from.Offset; left > 0; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := io.CopyN(io.Discard, r.in, min(left, int64(len(r.buf))))
+		if left -= n; err != nil {
+			return err
+		}
+	}
 	r.at = *from
-	_, err := io.CopyN(io.Discard, r.in, from.Offset)
-	return err
+	return nil
+}
+
+// countedInput counts what is read of a compressed file as done.
+type countedInput struct {
+	in     io.Reader
+	source *source
+}
+
+// Read implements [io.Reader].
+func (c countedInput) Read(p []byte) (int, error) {
+	n, err := c.in.Read(p)
+	c.source.done.Add(int64(n))
+	return n, err
 }
 
 // failsAs names the file in errors of its decompression.

@@ -5,15 +5,23 @@ package file
 import (
 	"fmt"
 	"io/fs"
+	"os"
 	"syscall"
 )
 
-// identity names a file whatever it is called: device and inode. An inode that is
-// used again may be taken for the file that had it.
-func identity(path string, info fs.FileInfo) string {
+// identity names an open file whatever it is called: device and inode. An inode
+// that is used again may be taken for the file that had it.
+func identity(f *os.File, info fs.FileInfo) string {
+	id, _ := identityAt(f.Name(), info)
+	return id
+}
+
+// identityAt is identity of the file at path, of which info was taken a moment
+// ago.
+func identityAt(path string, info fs.FileInfo) (id string, same bool) {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
-		return path
+		return path, true
 	}
-	return fmt.Sprintf("%d-%d", st.Dev, st.Ino)
+	return fmt.Sprintf("%d-%d", st.Dev, st.Ino), true
 }

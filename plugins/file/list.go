@@ -16,12 +16,27 @@ import (
 type found struct {
 	path string
 	info fs.FileInfo
+	id   string
 }
 
 // errNoFile says that a folder or glob is empty.
 var errNoFile = errors.New("leads to no file")
 
 func isGlob(path string) bool { return strings.ContainsAny(path, "*?[{") }
+
+// look returns what is at path: its information and its identity are those of one
+// and the same file, also while another takes its name.
+func look(path string) (found, error) {
+	for {
+		info, err := os.Stat(path)
+		if err != nil {
+			return found{}, err
+		}
+		if id, same := identityAt(path, info); same {
+			return found{path, info, id}, nil
+		}
+	}
+}
 
 // list finds the files, sorted by name. A path that leads to none is an error,
 // unless the source follows, and waits for them.
@@ -32,14 +47,14 @@ func (c *SourceConfig) list() ([]found, error) {
 	}
 	var files []found
 	for _, path := range paths {
-		info, err := os.Stat(path)
+		f, err := look(path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && (c.Follow || isGlob(c.Path)):
 			continue // gone since it was listed, or not there yet
 		case err != nil:
 			return nil, err
-		case info.Mode().IsRegular():
-			files = append(files, found{path, info})
+		case f.info.Mode().IsRegular():
+			files = append(files, f)
 		case path == c.Path:
 			return nil, fmt.Errorf("%s is neither a file nor a folder", path)
 		}
@@ -75,4 +90,21 @@ func (c *SourceConfig) paths() ([]string, error) {
 		}
 	}
 	return paths, nil
+}
+
+// beside lists the regular files of path's folder, sorted by name: a rotated file
+// stays in its folder, under a name that the source's path need not match.
+func beside(path string) []found {
+	dir := filepath.Dir(path)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil // who opens the file tells
+	}
+	var files []found
+	for _, e := range entries {
+		if f, err := look(filepath.Join(dir, e.Name())); err == nil && f.info.Mode().IsRegular() {
+			files = append(files, f)
+		}
+	}
+	return files
 }

@@ -2,13 +2,14 @@ package file
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/weirstream/weir/sdk"
@@ -28,13 +29,10 @@ type position struct {
 
 const (
 	blockBytes = 256 << 10
-	// headBytes is how much of a followed file's beginning is remembered.
-	headBytes = 256
 	// failedBytes is how much of a line above the limit its failed record keeps.
 	failedBytes = 64 << 10
-	// rotatedGrace is how long a file that was rotated away is still watched for
-	// what its writer adds before it reopens.
-	rotatedGrace = time.Second
+	// failedTogether bounds the bytes of failed lines that one Read hands over.
+	failedTogether = 256 << 10
 )
 
 // errTooLong is why a line above max_record fails.
@@ -50,20 +48,25 @@ type reader struct {
 	limit  int64 // end of what may be read; -1 for a followed file
 	max    int
 
-	at  position
+	at  position // of the line at hand
 	buf []byte
-	// buf[start:end] is read and not taken; buf[start] is at at.Offset.
+	// buf[start:end] is read and not taken.
 	start, end int
 	eof        bool
-	// A line above the limit: its first bytes, and how many were skipped.
+	// Of a line above the limit: its first bytes, and how many are behind us.
 	long    []byte
 	skipped int64
+	failed  int // bytes of failed lines in this Read
 
+	headBuf   [headBytes]byte
 	displaced time.Time // when the path was first seen to lead elsewhere
 }
 
+// read is how far the file has been read.
+func (r *reader) read() int64 { return r.at.Offset + r.skipped + int64(r.end-r.start) }
+
 // Open implements [sdk.Source].
-func (s *source) Open(_ context.Context, sp sdk.Split[split], from *position) (sdk.Reader[position], error) {
+func (s *source) Open(ctx context.Context, sp sdk.Split[split], from *position) (sdk.Reader[position], error) {
 	d := sp.Data
 	f, err := s.openFile(d)
 	if err != nil {
@@ -76,32 +79,19 @@ func (s *source) Open(_ context.Context, sp sdk.Split[split], from *position) (s
 	if d.To < 0 {
 		r.limit = -1
 	}
-	if err := r.seek(from); err != nil {
+	if err := r.seek(ctx, from); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
+	s.done.Add(r.at.Offset - d.From)
 	return r, nil
 }
 
 // openFile opens the file that was found, wherever it was renamed to since.
 func (s *source) openFile(d split) (*os.File, error) {
-	path := d.Path
-	f, err := os.Open(path)
-	same := false
-	if err == nil {
-		info, statErr := f.Stat()
-		if statErr != nil {
-			return nil, errors.Join(statErr, f.Close())
-		}
-		same = identity(path, info) == d.File
-	}
-	if !same && s.cfg.Follow {
-		if moved := s.find(d.File); moved != "" {
-			if f != nil {
-				f.Close()
-			}
-			path = moved
-			f, err = os.Open(path)
-			same = err == nil
+	f, err := openAs(d.Path, d.File)
+	if f == nil && s.cfg.Follow {
+		if files, listErr := s.cfg.list(); listErr == nil {
+			f, err = openMoved(d.File, slices.Concat(files, beside(d.Path)), err)
 		}
 	}
 	switch {
@@ -109,10 +99,10 @@ func (s *source) openFile(d split) (*os.File, error) {
 		return nil, sdk.Fatal(fmt.Errorf("%s has vanished since it was found; put it back, or start over", d.Path))
 	case errors.Is(err, fs.ErrPermission):
 		return nil, sdk.Fatal(fmt.Errorf("%s may not be read: %w", d.Path, err))
+	case errors.Is(err, errOther):
+		return nil, sdk.Fatal(fmt.Errorf("%s is another file than the one that was found; put that one back, or start over", d.Path))
 	case err != nil:
 		return nil, err
-	case !same:
-		return nil, sdk.Fatal(errors.Join(fmt.Errorf("%s is another file than the one that was found; put that one back, or start over", d.Path), f.Close()))
 	}
 	if d.To >= 0 {
 		info, err := f.Stat()
@@ -126,57 +116,81 @@ func (s *source) openFile(d split) (*os.File, error) {
 	return f, nil
 }
 
-// find returns the path of a file by its identity, or nothing.
-func (s *source) find(id string) string {
-	files, err := s.cfg.list()
+// errOther says that a path leads to another file than the one wanted.
+var errOther = errors.New("another file")
+
+// openAs opens path if it leads to the file of that identity.
+func openAs(path, id string) (*os.File, error) {
+	f, err := os.Open(path)
 	if err != nil {
-		return ""
+		return nil, err
 	}
-	for _, f := range files {
-		if identity(f.path, f.info) == id {
-			return f.path
+	info, err := f.Stat()
+	if err == nil && identity(f, info) != id {
+		err = errOther
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// openMoved opens the file of that identity among files, or fails with err.
+func openMoved(id string, files []found, err error) (*os.File, error) {
+	for _, m := range files {
+		if m.id != id {
+			continue
 		}
+		f, openErr := openAs(m.path, id)
+		if openErr == nil {
+			return f, nil
+		}
+		err = openErr
 	}
-	return ""
+	return nil, err
 }
 
 // seek goes to a position, or to the first line that begins in the split.
-func (r *reader) seek(from *position) error {
+func (r *reader) seek(ctx context.Context, from *position) error {
 	if r.split.Compression != plain {
-		return r.seekCompressed(from)
+		return r.seekCompressed(ctx, from)
 	}
 	if from != nil {
 		r.at = *from
-		if r.limit < 0 {
-			if err := r.checkHead(); err != nil {
-				return err
-			}
-		}
-		return r.seekFile(r.at.Offset)
+	} else {
+		r.at.Offset = r.split.From
 	}
-	r.at.Offset = r.split.From
-	if r.split.From == 0 || r.split.To < 0 {
+	if r.limit < 0 {
+		cut, err := r.checkHead()
+		if err == nil && cut {
+			return r.restart()
+		}
+		return errors.Join(err, r.seekFile(r.at.Offset))
+	}
+	if from != nil || r.split.From == 0 {
 		return r.seekFile(r.at.Offset)
 	}
 	// The range owns a line that begins at its first byte, so it looks for the end
-	// of the line before from one byte earlier.
+	// of the line before from one byte earlier. Where no line begins in it, it looks
+	// no farther than its own end.
 	r.at.Offset--
 	if err := r.seekFile(r.at.Offset); err != nil {
 		return err
 	}
-	for {
+	for r.at.Offset < r.split.To {
 		if i := bytes.IndexByte(r.buf[r.start:r.end], '\n'); i >= 0 {
 			r.take(i + 1)
 			return nil
 		}
 		r.take(r.end - r.start)
-		if err := r.fill(); err != nil {
+		if err := r.fill(ctx); err != nil {
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
 			return err
 		}
 	}
+	return nil
 }
 
 func (r *reader) seekFile(offset int64) error {
@@ -185,16 +199,20 @@ func (r *reader) seekFile(offset int64) error {
 	return err
 }
 
-// take moves n bytes on.
+// take moves n bytes on, behind the line at hand.
 func (r *reader) take(n int) {
 	r.start += n
-	r.at.Offset += int64(n)
+	r.at.Offset += r.skipped + int64(n)
+	r.long, r.skipped = nil, 0
 }
 
 // fill reads more behind what is there. io.EOF says that there is no more for now.
-func (r *reader) fill() error {
+func (r *reader) fill(ctx context.Context) error {
 	if r.eof {
 		return io.EOF
+	}
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	if r.start > 0 {
 		copy(r.buf, r.buf[r.start:r.end])
@@ -206,8 +224,9 @@ func (r *reader) fill() error {
 		r.buf = grown
 	}
 	room := r.buf[r.end:]
-	if r.limit >= 0 && r.split.Compression == plain {
-		left := r.limit - (r.at.Offset + int64(r.end-r.start))
+	bounded := r.limit >= 0 && r.split.Compression == plain
+	if bounded {
+		left := r.limit - r.read()
 		if left <= 0 {
 			r.eof = true
 			return io.EOF
@@ -215,10 +234,17 @@ func (r *reader) fill() error {
 		room = room[:min(int64(len(room)), left)]
 	}
 	n, err := r.in.Read(room)
+	if r.limit < 0 && n > 0 {
+		if same, err := r.still(room[:n]); err != nil || !same {
+			return cmp.Or(err, io.EOF) // wait finds that it was truncated
+		}
+	}
 	r.end += n
 	switch {
 	case n > 0:
 		return nil
+	case errors.Is(err, io.EOF) && bounded:
+		return sdk.Fatal(fmt.Errorf("%s ends after %d bytes, and had %d when it was found: it was cut short while it was read", r.split.Path, r.read(), r.limit))
 	case errors.Is(err, io.EOF):
 		// A followed file may have more later.
 		r.eof = r.limit >= 0
@@ -231,10 +257,13 @@ func (r *reader) fill() error {
 
 // Read implements [sdk.Reader].
 func (r *reader) Read(ctx context.Context, out *sdk.Collector) (position, error) {
+	r.failed = 0
 	for {
 		before := r.at
-		done, err := r.lines(out)
-		r.source.done.Add(r.at.Offset - before.Offset)
+		done, err := r.lines(ctx, out)
+		if r.split.Compression == plain {
+			r.source.done.Add(r.at.Offset - before.Offset)
+		}
 		switch {
 		case err != nil:
 			return position{}, err
@@ -244,22 +273,34 @@ func (r *reader) Read(ctx context.Context, out *sdk.Collector) (position, error)
 			return r.at, nil
 		}
 		// A followed file has nothing new.
-		if ended, err := r.wait(ctx); err != nil {
+		state, err := r.wait(ctx)
+		switch {
+		case err != nil:
 			return position{}, err
-		} else if ended {
+		case state == complete:
 			r.rest(out)
 			return r.at, io.EOF
+		case state == truncated:
+			r.source.task.Log.Warn("a followed file was truncated: reading it from its beginning",
+				"path", r.split.Path, "read", r.read())
+			r.rest(out)
+			if err := r.restart(); err != nil {
+				return position{}, err
+			}
+			if r.at.Line > before.Line {
+				return r.at, nil
+			}
 		}
 	}
 }
 
 // lines appends lines until a batch is full or there are no more for now. done
 // says that the split has ended.
-func (r *reader) lines(out *sdk.Collector) (done bool, err error) {
+func (r *reader) lines(ctx context.Context, out *sdk.Collector) (done bool, err error) {
 	for {
 		for {
 			// A line that began in the range is read to its end, wherever that is.
-			if r.long == nil && r.split.To >= 0 && r.split.Compression == plain && r.at.Offset >= r.split.To {
+			if r.split.To >= 0 && r.split.Compression == plain && r.at.Offset >= r.split.To {
 				return true, nil
 			}
 			i := bytes.IndexByte(r.buf[r.start:r.end], '\n')
@@ -268,14 +309,14 @@ func (r *reader) lines(out *sdk.Collector) (done bool, err error) {
 			}
 			r.line(out, r.buf[r.start:r.start+i])
 			r.take(i + 1)
-			if out.Full() {
+			if out.Full() || r.failed >= failedTogether {
 				return false, nil
 			}
 		}
-		if r.end-r.start > r.max {
+		if r.end-r.start > r.max || r.skipped > 0 {
 			r.skip()
 		}
-		if err := r.fill(); errors.Is(err, io.EOF) {
+		if err := r.fill(ctx); errors.Is(err, io.EOF) {
 			if r.limit < 0 {
 				return false, nil
 			}
@@ -289,90 +330,37 @@ func (r *reader) lines(out *sdk.Collector) (done bool, err error) {
 
 // line appends one line, or fails it where it is too long.
 func (r *reader) line(out *sdk.Collector, b []byte) {
-	switch {
-	case r.long != nil:
-		length := r.skipped + int64(len(b))
-		out.FailRow(sdk.Row{Value: r.long, Origin: r.at.Line}, int(length), fmt.Errorf("%w: %d bytes, at most %d are allowed", errTooLong, length, r.max))
-		r.long, r.skipped = nil, 0
-	case len(b) > r.max:
-		out.FailRow(sdk.Row{Value: b[:min(len(b), failedBytes)], Origin: r.at.Line}, len(b), fmt.Errorf("%w: %d bytes, at most %d are allowed", errTooLong, len(b), r.max))
-	default:
+	length := r.skipped + int64(len(b))
+	if length <= int64(r.max) {
 		out.Append(sdk.Row{Value: b, Origin: r.at.Line})
+	} else {
+		kept := r.keep(b)
+		out.FailRow(sdk.Row{Value: kept, Origin: r.at.Line}, int(length), fmt.Errorf("%w: %d bytes, at most %d are allowed", errTooLong, length, r.max))
+		r.failed += len(kept)
 	}
 	r.at.Line++
 }
 
+// keep returns what a failed record has of a line above the limit, of which b
+// comes next.
+func (r *reader) keep(b []byte) []byte {
+	room := min(failedBytes, r.max) - len(r.long)
+	return append(r.long, b[:min(len(b), max(room, 0))]...)
+}
+
 // skip drops what is there of a line above the limit, all but its beginning.
 func (r *reader) skip() {
-	if r.long == nil {
-		r.long = bytes.Clone(r.buf[r.start:min(r.end, r.start+failedBytes)])
-	}
+	r.long = r.keep(r.buf[r.start:r.end])
 	r.skipped += int64(r.end - r.start)
-	r.take(r.end - r.start)
+	r.start = r.end
 }
 
 // rest appends a last line without newline.
 func (r *reader) rest(out *sdk.Collector) {
-	if n := r.end - r.start; n > 0 || r.long != nil {
+	if n := r.end - r.start; n > 0 || r.skipped > 0 {
 		r.line(out, r.buf[r.start:r.end])
 		r.take(n)
 	}
-}
-
-// wait waits a moment for a followed file to grow. ended says that it was rotated
-// away and is complete.
-func (r *reader) wait(ctx context.Context) (ended bool, err error) {
-	select {
-	case <-ctx.Done():
-		return false, ctx.Err()
-	case <-time.After(r.source.cfg.Poll):
-	}
-	if err := r.checkHead(); err != nil {
-		return false, err
-	}
-	info, err := os.Stat(r.split.Path)
-	if err == nil && identity(r.split.Path, info) == r.split.File {
-		r.displaced = time.Time{}
-		return false, nil
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return false, err
-	}
-	if r.displaced.IsZero() {
-		r.displaced = time.Now()
-	}
-	own, err := r.file.Stat()
-	if err != nil {
-		return false, err
-	}
-	complete := own.Size() <= r.at.Offset+int64(r.end-r.start)
-	return complete && time.Since(r.displaced) >= max(rotatedGrace, 2*r.source.cfg.Poll), nil
-}
-
-// checkHead finds out whether a followed file was cut or written anew since, and
-// begins it again if so. It also remembers more of its beginning.
-func (r *reader) checkHead() error {
-	info, err := r.file.Stat()
-	if err != nil {
-		return err
-	}
-	head := make([]byte, headBytes)
-	n, err := r.file.ReadAt(head[:min(headBytes, info.Size())], 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("read %s: %w", r.split.Path, err)
-	}
-	read := r.at.Offset + int64(r.end-r.start)
-	if info.Size() < read || int64(n) < r.at.HeadLen || crc32.ChecksumIEEE(head[:r.at.HeadLen]) != r.at.Head {
-		r.source.task.Log.Warn("a followed file was truncated: reading it from its beginning",
-			"path", r.split.Path, "size", info.Size(), "read", read)
-		r.at.Offset, r.long, r.skipped = 0, nil, 0
-		if err := r.seekFile(0); err != nil {
-			return err
-		}
-	}
-	r.at.HeadLen = min(int64(n), max(r.at.Offset, r.at.HeadLen))
-	r.at.Head = crc32.ChecksumIEEE(head[:r.at.HeadLen])
-	return nil
 }
 
 // Close implements [sdk.Reader].
