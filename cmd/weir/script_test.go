@@ -92,10 +92,9 @@ func finish(ts *testscript.TestScript, cmd *exec.Cmd, err error, code int, stdou
 	if err != nil && !errors.As(err, &exit) {
 		ts.Fatalf("%v", err)
 	}
-	work, numbers := ts.Getenv("WORK"), ts.Getenv("MASK") == "numbers"
-	_, err = ts.Stdout().Write(mask(stdout.Bytes(), work, numbers))
+	_, err = ts.Stdout().Write(mask(stdout.Bytes(), ts.Getenv("WORK"), ts.Getenv("MASK")))
 	ts.Check(err)
-	_, err = ts.Stderr().Write(mask(stderr.Bytes(), work, numbers))
+	_, err = ts.Stderr().Write(mask(stderr.Bytes(), ts.Getenv("WORK"), ts.Getenv("MASK")))
 	ts.Check(err)
 	if got := cmd.ProcessState.ExitCode(); got != code {
 		ts.Fatalf("weir %s: exit code %d, want %d\n[stdout]\n%s[stderr]\n%s", strings.Join(cmd.Args[1:], " "), got, code, stdout, stderr)
@@ -220,19 +219,23 @@ var masks = []struct {
 	{regexp.MustCompile(`(state of checkpoint|checksum of its) \d+`), "$1 N"},
 	{regexp.MustCompile(`\S*/testscript-main\d+/bin`), "$$BIN"},
 	{regexp.MustCompile(`"\d+-\d+-\d+\\?"`), `"FILE"`},
-	{regexp.MustCompile(`"(seconds|took_ns|duration_ns|host_allocations|bytes_in_flight|peak_bytes_in_flight|busy|blocked|bytes)":[0-9.e+-]+`), `"$1":N`},
+	{regexp.MustCompile(`"(seconds|took_ns|duration_ns|host_allocations|bytes_in_flight|peak_bytes_in_flight|busy|blocked|bytes|bytes_in|bytes_out)":[0-9.e+-]+`), `"$1":N`},
 }
 
 var (
 	blanks = regexp.MustCompile(`(\S)  +`)
 	rules  = regexp.MustCompile(`──+`)
-	counts = regexp.MustCompile(`\b\d[\d,.]*( [KM]?i?B\b)?`)
+	// more is what a script may ask for with MASK.
+	more = map[string]*regexp.Regexp{
+		"numbers": regexp.MustCompile(`\b\d[\d,.]*( ([KM]i)?B\b)?`),
+		"sizes":   regexp.MustCompile(`\b\d[\d,.]* ([KM]i)?B\b`),
+	}
 )
 
 // mask hides what differs from run to run. The widths of a table's columns depend
 // on what is in them: where something of a table was masked, its runs of blanks
 // become two.
-func mask(b []byte, work string, numbers bool) []byte {
+func mask(b []byte, work, also string) []byte {
 	blocks := strings.Split(strings.ReplaceAll(string(b), work, "$WORK"), "\n\n")
 	for i, block := range blocks {
 		lines := strings.Split(block, "\n")
@@ -242,8 +245,8 @@ func mask(b []byte, work string, numbers bool) []byte {
 			for _, m := range masks {
 				masked = m.re.ReplaceAllString(masked, m.by)
 			}
-			if numbers {
-				masked = counts.ReplaceAllString(masked, "N")
+			if re := more[also]; re != nil {
+				masked = re.ReplaceAllString(masked, "N")
 			}
 			table = table || masked != line && blanks.MatchString(line)
 			lines[j] = masked
