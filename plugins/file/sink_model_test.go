@@ -186,6 +186,9 @@ func (w *world) crash() {
 		w.note("the process crashes")
 	}
 	w.check("a crash")
+	if w.r.IntN(2) == 0 {
+		w.consume()
+	}
 }
 
 func (w *world) abandon(s *folderSink) {
