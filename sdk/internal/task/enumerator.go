@@ -329,7 +329,7 @@ func (e *enumerator) noMore() error {
 // before or wholly behind it.
 func (e *enumerator) receive(f inFrame) error {
 	t, b := e.task, f.message.GetBarrier()
-	if t.halted {
+	if t.halted && !b.GetHalt() {
 		return protocolErrorf("%s after a barrier with halt", f.name())
 	}
 	if b.GetCheckpoint() <= t.passed {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -78,9 +79,23 @@ func asRetry(err error) (*RetryError, bool) {
 	return retry, errors.As(err, &retry)
 }
 
+// maxText bounds a text where it leaves the process: an author may well put a whole
+// record into an error or a log.
+const maxText = 16 << 10
+
+// textOf is a text as a message of the wire can hold it: valid UTF-8, and shortened
+// in its middle.
+func textOf(text string) string {
+	if len(text) > maxText {
+		const half = maxText / 2
+		text = fmt.Sprintf("%s ... (%d bytes) ... %s", text[:half], len(text)-2*half, text[len(text)-half:])
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
+}
+
 // wireError is err as it crosses the process boundary.
 func wireError(err error) *pluginv1.Error {
-	out := &pluginv1.Error{Message: err.Error()}
+	out := &pluginv1.Error{Message: textOf(err.Error())}
 	var (
 		member   *memberError
 		fatal    *FatalError

@@ -290,7 +290,7 @@ func (o *failOut) append(m *member, records *wire.Batch, i int, item failedItem,
 		o.builder = m.task.pool.NewBuilder(m.task.limits.batch)
 	}
 	h := append(o.headers[:0], records.Headers(i)...)
-	h = wire.AppendHeader(h, HeaderError, []byte(item.err.Error()))
+	h = wire.AppendHeader(h, HeaderError, []byte(textOf(item.err.Error())))
 	h = wire.AppendHeader(h, HeaderComponent, []byte(m.spec.GetNode()))
 	if split != "" {
 		h = wire.AppendHeader(h, HeaderOriginSplit, []byte(split))

@@ -45,7 +45,7 @@ func (h *logHandler) Handle(ctx context.Context, r slog.Record) error {
 	h.out.log(&pluginv1.LogRecord{
 		TimeUnixNano: at.UnixNano(),
 		Level:        levelName(r.Level),
-		Message:      r.Message,
+		Message:      textOf(r.Message),
 		Attributes:   bytes.TrimSpace(b.Bytes()),
 		Component:    h.member,
 	})

@@ -121,7 +121,7 @@ func (m *member) flushOutlets() error {
 // receive treats a frame of the host.
 func (t *task) receive(f inFrame) error {
 	defer f.release()
-	if t.halted {
+	if t.halted && !f.halts() {
 		return protocolErrorf("%s after a barrier with halt", f.name())
 	}
 	if f.batch != nil {
@@ -147,6 +147,10 @@ func (t *task) receive(f inFrame) error {
 	}
 	return protocolErrorf("%s to task %s", f.name(), t)
 }
+
+// halts says that the frame is a barrier with halt. Where the checkpoint of one
+// fails, another follows it, and nothing else.
+func (f inFrame) halts() bool { return f.batch == nil && f.message.GetBarrier().GetHalt() }
 
 func (f inFrame) name() string {
 	if f.batch != nil {

@@ -445,6 +445,23 @@ func TestHaltStopsReading(t *testing.T) {
 	}
 }
 
+// TestAHaltWhoseCheckpointFailedIsAskedForAgain answers another barrier with halt,
+// at the same place: nothing has been read or processed in between.
+func TestAHaltWhoseCheckpointFailedIsAskedForAgain(t *testing.T) {
+	task := openSource(t, &fakeSource{counts: map[string]int{"a": 1 << 30}, perRead: 10})
+	task.assign(splitsOf("a")...)
+	task.values(100)
+	task.barrier(1, halting)
+	task.passed(1)
+	first := positions(t, task.snapshot(1))["a"]
+	task.barrier(2, halting)
+	task.passed(2)
+	if second := positions(t, task.snapshot(2))["a"]; second != first || !strings.HasSuffix(task.shape(), "barrier(1) barrier(2)") {
+		t.Errorf("halted at %d, then at %d: ...%s", first, second, task.shape()[max(0, len(task.shape())-60):])
+	}
+	task.close()
+}
+
 func TestASourceLearnsThePositionsOfACompletedCheckpoint(t *testing.T) {
 	type told struct {
 		n  uint64

@@ -27,7 +27,7 @@ func (s *samples) add(now time.Time, records *wire.Batch, i int, err error) {
 	split, ordinal := records.Origin(i)
 	sample := &pluginv1.FailureSample{
 		TimeUnixNano: now.UnixNano(),
-		Error:        err.Error(),
+		Error:        textOf(err.Error()),
 		Split:        split,
 		Ordinal:      ordinal,
 		Key:          head(records.Key(i)),

@@ -778,7 +778,8 @@ type Barrier struct {
 	// Input ends here: to an enumerator, its source node has ended; to others, the
 	// last of their inputs has. Set again on every later barrier.
 	End bool `protobuf:"varint,2,opt,name=end,proto3" json:"end,omitempty"`
-	// Nothing is read or processed after it.
+	// Nothing is read or processed after it. Where its checkpoint fails, another
+	// such barrier follows, and nothing else.
 	Halt bool `protobuf:"varint,3,opt,name=halt,proto3" json:"halt,omitempty"`
 	// Sinks prepare all they hold, so that writer entries hold nothing unfinished.
 	Roll          bool `protobuf:"varint,4,opt,name=roll,proto3" json:"roll,omitempty"`
