@@ -24,7 +24,7 @@ var update = flag.Bool("update", false, "write what the commands print into the 
 func TestMain(m *testing.M) {
 	// Started under the name weir, the test binary is weir, plugin process
 	// included.
-	testscript.Main(m, map[string]func(){"weir": main})
+	testscript.Main(m, map[string]func(){"weir": underTest})
 }
 
 // TestScripts runs the commands as a user would and compares all that they print.
