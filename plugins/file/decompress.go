@@ -1,12 +1,12 @@
 package file
 
 import (
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/weirstream/weir/sdk"
@@ -41,7 +41,7 @@ func (r *reader) seekCompressed(ctx context.Context, from *position) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		n, err := io.CopyN(io.Discard, r.in, min(left, int64(len(r.buf))))
+		n, err := io.CopyN(io.Discard, r.in, min(left, blockBytes))
 		if left -= n; err != nil {
 			return err
 		}
@@ -80,7 +80,7 @@ func (f failsAs) Read(p []byte) (int, error) {
 
 func (r *reader) damaged(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-		return sdk.Fatal(fmt.Errorf("%s is cut short: it ends amid its %s data", r.split.Path, r.split.Compression))
+		return sdk.Fatal(fmt.Errorf("%s is cut short: it ends amid its %s data; put the whole file there, and start over", r.split.Path, r.split.Compression))
 	}
-	return sdk.Fatal(fmt.Errorf("%s cannot be read as %s: %w", r.split.Path, r.split.Compression, err))
+	return sdk.Fatal(fmt.Errorf("%s cannot be read as %s, which its name says it is: %w", r.split.Path, r.split.Compression, err))
 }

@@ -32,6 +32,7 @@ const (
 // wait waits a moment for a followed file to grow.
 func (r *reader) wait(ctx context.Context) (tail, error) {
 	poll := r.source.cfg.Poll
+	r.release()
 	select {
 	case <-ctx.Done():
 		return growing, ctx.Err()
@@ -139,6 +140,6 @@ func (r *reader) head() (head []byte, size int64, err error) {
 // restart goes back to the beginning of a followed file that was truncated.
 func (r *reader) restart() error {
 	r.at = position{Line: r.at.Line}
-	r.long, r.skipped = nil, 0
+	r.long, r.skipped, r.amid = nil, 0, false
 	return r.seekFile(0)
 }

@@ -67,6 +67,10 @@ func (c *SourceConfig) list() ([]found, error) {
 
 func (c *SourceConfig) paths() ([]string, error) {
 	if isGlob(c.Path) {
+		base, _ := doublestar.SplitPattern(filepath.ToSlash(c.Path))
+		if err := folderExists(filepath.FromSlash(base)); err != nil {
+			return nil, err
+		}
 		paths, err := doublestar.FilepathGlob(c.Path, doublestar.WithFailOnIOErrors(), doublestar.WithFilesOnly(), doublestar.WithNoHidden())
 		if err != nil {
 			return nil, fmt.Errorf("glob %s: %w", c.Path, err)
@@ -77,7 +81,7 @@ func (c *SourceConfig) paths() ([]string, error) {
 	info, err := os.Stat(c.Path)
 	if err != nil || !info.IsDir() {
 		// Of a missing file the caller tells.
-		return []string{c.Path}, nil
+		return []string{c.Path}, folderExists(filepath.Dir(c.Path))
 	}
 	entries, err := os.ReadDir(c.Path)
 	if err != nil {
@@ -90,6 +94,20 @@ func (c *SourceConfig) paths() ([]string, error) {
 		}
 	}
 	return paths, nil
+}
+
+// folderExists says what to do where a folder is missing that files are looked for
+// in.
+func folderExists(dir string) error {
+	switch info, err := os.Stat(dir); {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("the folder %s does not exist: make it, or correct the path (%w)", dir, fs.ErrNotExist)
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return fmt.Errorf("%s is no folder", dir)
+	}
+	return nil
 }
 
 // beside lists the regular files of path's folder, sorted by name: a rotated file

@@ -31,6 +31,9 @@ const (
 	blockBytes = 256 << 10
 	// failedBytes is how much of a line above the limit its failed record keeps.
 	failedBytes = 64 << 10
+	// lineRest is how much is read at once of the rest of a line that goes on behind
+	// the end of what is read.
+	lineRest = 4 << 10
 	// failedTogether bounds the bytes of failed lines that one Read hands over.
 	failedTogether = 256 << 10
 )
@@ -53,6 +56,7 @@ type reader struct {
 	// buf[start:end] is read and not taken.
 	start, end int
 	eof        bool
+	amid       bool // what comes first is the end of a line that is not the split's
 	// Of a line above the limit: its first bytes, and how many are behind us.
 	long    []byte
 	skipped int64
@@ -72,10 +76,7 @@ func (s *source) Open(ctx context.Context, sp sdk.Split[split], from *position) 
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{
-		source: s, split: d, file: f, in: f, closed: f.Close, limit: d.Size, max: s.task.MaxRecord,
-		buf: make([]byte, blockBytes),
-	}
+	r := &reader{source: s, split: d, file: f, in: f, closed: f.Close, limit: d.Size, max: s.task.MaxRecord}
 	if d.To < 0 {
 		r.limit = -1
 	}
@@ -165,6 +166,10 @@ func (r *reader) seek(ctx context.Context, from *position) error {
 		if err == nil && cut {
 			return r.restart()
 		}
+		if from == nil && r.at.Offset > 0 {
+			r.amid = true
+			r.at.Offset--
+		}
 		return errors.Join(err, r.seekFile(r.at.Offset))
 	}
 	if from != nil || r.split.From == 0 {
@@ -218,7 +223,9 @@ func (r *reader) fill(ctx context.Context) error {
 		copy(r.buf, r.buf[r.start:r.end])
 		r.start, r.end = 0, r.end-r.start
 	}
-	if r.end == len(r.buf) {
+	if r.buf == nil {
+		r.buf = r.source.block()
+	} else if r.end == len(r.buf) {
 		grown := make([]byte, min(2*len(r.buf), r.max+blockBytes))
 		copy(grown, r.buf[:r.end])
 		r.buf = grown
@@ -227,9 +234,14 @@ func (r *reader) fill(ctx context.Context) error {
 	bounded := r.limit >= 0 && r.split.Compression == plain
 	if bounded {
 		left := r.limit - r.read()
-		if left <= 0 {
+		if left <= 0 && r.read() == r.at.Offset {
 			r.eof = true
 			return io.EOF
+		}
+		if left <= 0 {
+			// The file has grown since it was found: its last line of then is not
+			// torn, nothing behind it is read.
+			left = lineRest
 		}
 		room = room[:min(int64(len(room)), left)]
 	}
@@ -243,7 +255,7 @@ func (r *reader) fill(ctx context.Context) error {
 	switch {
 	case n > 0:
 		return nil
-	case errors.Is(err, io.EOF) && bounded:
+	case errors.Is(err, io.EOF) && bounded && r.read() < r.limit:
 		return sdk.Fatal(fmt.Errorf("%s ends after %d bytes, and had %d when it was found: it was cut short while it was read", r.split.Path, r.read(), r.limit))
 	case errors.Is(err, io.EOF):
 		// A followed file may have more later.
@@ -307,13 +319,21 @@ func (r *reader) lines(ctx context.Context, out *sdk.Collector) (done bool, err 
 			if i < 0 {
 				break
 			}
+			if r.amid {
+				r.amid = false
+				r.take(i + 1)
+				continue
+			}
 			r.line(out, r.buf[r.start:r.start+i])
 			r.take(i + 1)
 			if out.Full() || r.failed >= failedTogether {
 				return false, nil
 			}
 		}
-		if r.end-r.start > r.max || r.skipped > 0 {
+		switch {
+		case r.amid:
+			r.take(r.end - r.start)
+		case r.end-r.start > r.max || r.skipped > 0:
 			r.skip()
 		}
 		if err := r.fill(ctx); errors.Is(err, io.EOF) {
@@ -363,5 +383,17 @@ func (r *reader) rest(out *sdk.Collector) {
 	}
 }
 
+// release gives the buffer back while there is nothing in it.
+func (r *reader) release() {
+	if r.start == r.end {
+		r.source.reuse(r.buf)
+		r.buf, r.start, r.end = nil, 0, 0
+	}
+}
+
 // Close implements [sdk.Reader].
-func (r *reader) Close() error { return r.closed() }
+func (r *reader) Close() error {
+	r.source.reuse(r.buf)
+	r.buf = nil
+	return r.closed()
+}

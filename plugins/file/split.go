@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/weirstream/weir/sdk"
@@ -21,7 +22,7 @@ type split struct {
 	// From and To are byte offsets; To is -1 for a followed file.
 	From int64 `json:"from"`
 	To   int64 `json:"to"`
-	// Size of the file when it was found: what came later is not read.
+	// Size of the file when it was found: lines that came later are not read.
 	Size        int64       `json:"size"`
 	Compression compression `json:"compression,omitempty"`
 }
@@ -50,6 +51,23 @@ type source struct {
 	task  *sdk.Task
 	done  atomic.Int64 // bytes
 	total int64
+	// blocks are buffers that no reader uses at present: many files may be
+	// followed, and few grow at a time.
+	blocks sync.Pool
+}
+
+func (s *source) block() []byte {
+	if b, ok := s.blocks.Get().(*[blockBytes]byte); ok {
+		return b[:]
+	}
+	return make([]byte, blockBytes)
+}
+
+// reuse takes a buffer back. Grown ones are left to the collector.
+func (s *source) reuse(b []byte) {
+	if len(b) == blockBytes {
+		s.blocks.Put((*[blockBytes]byte)(b))
+	}
 }
 
 func newSource(cfg *SourceConfig, t *sdk.Task) (*source, error) {
