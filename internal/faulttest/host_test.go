@@ -37,11 +37,9 @@ type hostSpec struct {
 	StateDir string `json:"state_dir"`
 	// Trace is the file that steps, processes and faults are noted in as they come,
 	// so that they are known of a host that was killed.
-	Trace            string        `json:"trace"`
-	Faults           []fault       `json:"faults"`
-	AcceptDuplicates bool          `json:"accept_duplicates"`
-	HealthTimeout    time.Duration `json:"health_timeout"`
-	LimitFileSize    uint64        `json:"limit_file_size,omitempty"`
+	Trace         string        `json:"trace"`
+	Faults        []fault       `json:"faults"`
+	HealthTimeout time.Duration `json:"health_timeout"`
 }
 
 // fault is something that the host does to itself or to a plugin.
@@ -103,14 +101,6 @@ func playHost() {
 		os.Exit(3)
 	}
 	debug.SetTraceback("all")
-	if spec.LimitFileSize > 0 {
-		signal.Ignore(syscall.SIGXFSZ)
-		limit := syscall.Rlimit{Cur: spec.LimitFileSize, Max: spec.LimitFileSize}
-		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(3)
-		}
-	}
 	h, err := newHost(spec)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -192,7 +182,7 @@ func (h *host) run() report {
 	}
 	h.engine = engine.New(engine.Config{
 		Pipeline: p, Store: home.Store(), Leadership: home.Leadership(), Storage: store, Log: h.log,
-		AcceptDuplicates: h.spec.AcceptDuplicates, OnStep: h.step,
+		OnStep: h.step,
 		Start: func(ctx context.Context, pl pipeline.Plugin) (engine.Process, error) {
 			proc, err := plugins.Start(ctx, pl, home.Inherit())
 			if err != nil {

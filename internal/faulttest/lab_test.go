@@ -29,10 +29,7 @@ type lab struct {
 	runs int
 	// healthTimeout is when a plugin that does not answer is given up.
 	healthTimeout time.Duration
-	// acceptDuplicates and limitFileSize are handed to the host.
-	acceptDuplicates bool
-	limitFileSize    uint64
-	log              []string
+	log           []string
 }
 
 // newLab returns an empty one. When the test ends nothing may be left running.
@@ -121,7 +118,7 @@ func (l *lab) start(faults ...fault) *running {
 	r := &running{l: l, trace: l.path(fmt.Sprintf("trace-%d", l.runs)), done: make(chan error, 1)}
 	spec, err := json.Marshal(hostSpec{
 		File: l.path("p.yaml"), Name: l.name, StateDir: l.path("state"), Trace: r.trace, Faults: faults,
-		AcceptDuplicates: l.acceptDuplicates, HealthTimeout: l.healthTimeout, LimitFileSize: l.limitFileSize,
+		HealthTimeout: l.healthTimeout,
 	})
 	if err != nil {
 		l.t.Fatal(err)
@@ -215,6 +212,14 @@ func names(t *testing.T, dir string) []string {
 		out = append(out, e.Name())
 	}
 	return out
+}
+
+// signal asks the host to stop.
+func (r *running) signal() {
+	r.l.t.Helper()
+	if err := r.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		r.l.t.Fatal(err)
+	}
 }
 
 func (r *running) readTrace(out *run) {
