@@ -51,6 +51,9 @@ type generation struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	group  sync.WaitGroup
+	// settled is closed when what was restored is published, and flowing when data
+	// flows.
+	settled, flowing chan struct{}
 
 	mu sync.Mutex
 	// early are requests for an enumerator that is not open yet.
@@ -60,8 +63,12 @@ type generation struct {
 	begun    map[uint64]time.Time // barriers that have no outcome yet, and when they were sent
 }
 
-// errEnded is the cause with which an epoch's goroutines end in good order.
-var errEnded = errors.New("epoch ended")
+// Causes with which an epoch's goroutines end in good order. With errStopped no
+// data has flowed, so that there is nothing to checkpoint.
+var (
+	errEnded   = errors.New("epoch ended")
+	errStopped = errors.New("stopped before data flowed")
+)
 
 // generation runs one epoch and returns how it stopped, or why it failed.
 func (e *Engine) generation(parent context.Context) (checkpoint.Stop, error) {
@@ -75,13 +82,50 @@ func (e *Engine) generation(parent context.Context) (checkpoint.Stop, error) {
 		early:      map[task.ID][]*pluginv1.SplitRequest{},
 		answered:   map[string]uint64{},
 		begun:      map[uint64]time.Time{},
+		settled:    make(chan struct{}),
+		flowing:    make(chan struct{}),
 	}
 	g.ctx, g.cancel = context.WithCancelCause(parent)
 	defer func() {
 		g.cancel(errEnded)
 		g.group.Wait()
 	}()
+	g.spawn(g.stopBeforeData)
+	stop, err := g.live()
+	if err != nil && errors.Is(context.Cause(g.ctx), errStopped) {
+		stop = checkpoint.Stop{Uncommitted: len(g.unpublished()) > 0, Waiting: []string{hostName}}
+		return stop, nil
+	}
+	return stop, err
+}
 
+// stopBeforeData ends the epoch if the pipeline is told to stop before data flows:
+// everything up to the restored checkpoint is safe. Only what that one lists has
+// the drain timeout to be published.
+func (g *generation) stopBeforeData() {
+	select {
+	case <-g.ctx.Done():
+		return
+	case <-g.flowing:
+		return
+	case <-g.engine.stopping:
+	}
+	g.engine.setState(StateStopping)
+	select {
+	case <-g.ctx.Done():
+	case <-g.settled:
+	case <-time.After(g.pipeline.Checkpoint.DrainTimeout):
+	}
+	select {
+	case <-g.flowing: // it is drive that stops it
+	default:
+		g.cancel(errStopped)
+	}
+}
+
+// live takes the steps of the epoch.
+func (g *generation) live() (checkpoint.Stop, error) {
+	e := g.engine
 	g.step(StepBeginning)
 	history, choice, err := g.begin()
 	if err != nil {
@@ -111,6 +155,7 @@ func (e *Engine) generation(parent context.Context) (checkpoint.Stop, error) {
 		g.step(StepMarkedFinished)
 		return checkpoint.Stop{N: choice.Record.N, Finished: true}, nil
 	}
+	close(g.settled)
 	return g.run(history, choice)
 }
 
@@ -170,7 +215,7 @@ func (g *generation) owner(n *pipeline.Node) *pluginv1.Owner {
 
 func (g *generation) makeCommitters() {
 	for _, n := range g.plan.sinks() {
-		c := &committer{node: n, client: g.engine.pool.get(keyOf(n, 0)).Client(), owner: g.owner(n), log: g.log}
+		c := &committer{node: n, client: g.engine.pool.get(g.plan.processOf(n)).Client(), owner: g.owner(n), log: g.log}
 		g.committers[n.ID] = c
 		g.publishers[n.ID] = &publisher{committer: c, node: n, through: newMailbox[uint64]()}
 	}
@@ -201,6 +246,7 @@ func (g *generation) run(h checkpoint.History, c checkpoint.Choice) (checkpoint.
 	g.step(StepOpening)
 	err = g.openTasks(c, entries)
 	if err == nil {
+		close(g.flowing)
 		err = g.drive()
 	}
 	if err != nil {

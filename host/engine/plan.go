@@ -100,6 +100,12 @@ func enumeratorKey(n *pipeline.Node) processKey {
 	return k
 }
 
+// processOf is the process that answers what is asked of a node and not of a task:
+// the one of its chain's first task.
+func (pl *plan) processOf(n *pipeline.Node) processKey {
+	return keyOf(pl.member[n.Name].chain.Members[0], 0)
+}
+
 // processes lists the keys of all processes, each once, in order of first use.
 func (pl *plan) processes() []processKey {
 	seen := map[processKey]bool{}

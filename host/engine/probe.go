@@ -24,7 +24,7 @@ func (g *generation) probe() error {
 	}
 	group, ctx := errgroup.WithContext(g.ctx)
 	for _, n := range g.pipeline.Nodes {
-		client := g.engine.pool.get(keyOf(n, 0)).Client()
+		client := g.engine.pool.get(g.plan.processOf(n)).Client()
 		group.Go(func() error {
 			ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 			defer cancel()

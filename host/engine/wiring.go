@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"strconv"
 
 	"github.com/weirstream/weir/host/edge"
 	"github.com/weirstream/weir/host/pipeline"
@@ -58,7 +59,7 @@ func newWiring(pl *plan) (*wiring, error) {
 			MaxParallelism: pl.pipeline.MaxParallelism,
 			BatchBytes:     int(pl.pipeline.Batch.Size),
 			Linger:         pl.pipeline.Batch.Linger,
-			NullKeys:       w.nullKeys(t),
+			NullKeys:       w.nullKeys(t, pool),
 		})
 		if err != nil {
 			return nil, fmt.Errorf("task %s: %w", t.id, err)
@@ -110,21 +111,50 @@ func outputIndex(n *pipeline.Node, name string) (index uint32, origin bool) {
 	panic(fmt.Sprintf("engine: node %s has no output %s", n.Name, name)) // the pipeline was checked
 }
 
+// Headers of a dead letter, as the SDK gives them.
+const (
+	headerError         = "weir.error"
+	headerComponent     = "weir.component"
+	headerOriginSplit   = "weir.origin.split"
+	headerOriginOrdinal = "weir.origin.ordinal"
+)
+
 // nullKeys applies the sending node's failure policy to records that a keyed
 // edge cannot place.
-func (w *wiring) nullKeys(t *taskPlan) func(context.Context, string, uint32, uint32, *wire.Batch) error {
+func (w *wiring) nullKeys(t *taskPlan, pool *wire.Pool) func(context.Context, string, uint32, uint32, *wire.Batch) error {
 	return func(ctx context.Context, name string, component, _ uint32, records *wire.Batch) error {
 		node := t.chain.Members[component]
+		cause := fmt.Errorf("%s: %w", name, edge.ErrNullKey)
 		switch node.OnFailure.GetAction() {
 		case pluginv1.FailurePolicy_ACTION_SKIP:
 			return nil
 		case pluginv1.FailurePolicy_ACTION_DEAD_LETTER:
 			output, _ := outputIndex(node, pipeline.OutputErrors)
-			return w.routers[t.id].Emit(ctx, component, output, records)
+			letters := deadLetters(pool, node, records, cause)
+			defer letters.Release()
+			return w.routers[t.id].Emit(ctx, component, output, letters)
 		default:
-			return fmt.Errorf("node %s: %d records on %s: %w", node.Name, records.Len(), name, edge.ErrNullKey)
+			return fmt.Errorf("node %s: %d records on %w", node.Name, records.Len(), cause)
 		}
 	}
+}
+
+// deadLetters are records with what is known of their failure.
+func deadLetters(pool *wire.Pool, n *pipeline.Node, records *wire.Batch, cause error) *wire.Batch {
+	w := pool.NewBuilder(records.Size())
+	w.SetOrigin(true)
+	for i := range records.Len() {
+		split, ordinal := records.Origin(i)
+		h := append(wire.Headers(nil), records.Headers(i)...)
+		h = wire.AppendHeader(h, headerError, []byte(cause.Error()))
+		h = wire.AppendHeader(h, headerComponent, []byte(n.ID))
+		if split != "" {
+			h = wire.AppendHeader(h, headerOriginSplit, []byte(split))
+			h = wire.AppendHeader(h, headerOriginOrdinal, strconv.AppendInt(nil, ordinal, 10))
+		}
+		w.Append(records.Key(i), records.Value(i), records.Time(i), h, split, ordinal)
+	}
+	return w.Freeze()
 }
 
 // trigger sends a barrier into the graph.
