@@ -59,12 +59,11 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 		exit = &exitError{code: exitInput, err: err}
 	}
 	var faults *pipeline.FaultError
-	var outside *probeError
 	switch {
 	case exit.err == nil:
-	case errors.As(exit.err, &faults), errors.As(exit.err, &outside):
+	case errors.As(exit.err, &faults):
 		// Each begins with the file's name, for editors.
-		fmt.Fprintln(errOut, exit.err)
+		fmt.Fprintln(errOut, faults)
 	default:
 		fmt.Fprintln(errOut, "weir:", exit.err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -68,18 +67,4 @@ func probe(ctx context.Context, c *catalog.Catalog, p *pipeline.Pipeline) []prob
 // probeFaults are the findings that keep a pipeline from running.
 func probeFaults(all []probeFinding) []probeFinding {
 	return slices.DeleteFunc(slices.Clone(all), func(f probeFinding) bool { return f.Warning })
-}
-
-// probeError says that a pipeline cannot work as things are outside.
-type probeError struct {
-	file   string
-	faults []probeFinding
-}
-
-func (e *probeError) Error() string {
-	var lines []string
-	for _, f := range e.faults {
-		lines = append(lines, e.file+": "+f.String())
-	}
-	return strings.Join(lines, "\n")
 }

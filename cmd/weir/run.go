@@ -165,23 +165,6 @@ func runPipeline(parent context.Context, o runOptions, out, errOut io.Writer) er
 		}
 	}
 
-	done, err := finishedBefore(ctx, home, p.Name)
-	if err != nil {
-		return failed(err)
-	}
-	if !done {
-		findings := probe(ctx, plugins, p)
-		if ctx.Err() != nil {
-			return signals.exit(nil)
-		}
-		if faults := probeFaults(findings); len(faults) > 0 {
-			return badInput(&probeError{o.file, faults})
-		}
-		for _, f := range findings {
-			log.Debug("probe", "found", f.String())
-		}
-	}
-
 	e := engine.New(engine.Config{
 		Pipeline: p, Store: home.Store(), Leadership: home.Leadership(), Storage: store, Log: log,
 		AcceptDuplicates: o.acceptDuplicates,
@@ -217,18 +200,6 @@ func runPipeline(parent context.Context, o runOptions, out, errOut io.Writer) er
 		return failed(err)
 	}
 	return signals.exit(nil)
-}
-
-// finishedBefore says whether an earlier run has read and published everything.
-func finishedBefore(ctx context.Context, home *local.Home, name string) (bool, error) {
-	h, err := checkpoint.NewLedger(home.Store(), home.Leadership(), name).Load(ctx)
-	if errors.Is(err, coordination.ErrNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("read the records of pipeline %s: %w", name, err)
-	}
-	return len(h.Records) > 0 && h.Records[0].State == checkpoint.Finished, nil
 }
 
 // writesToStdout says whether a sink of the pipeline shares our standard output.
