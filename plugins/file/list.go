@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/bmatcuk/doublestar/v4"
 )
@@ -47,6 +48,10 @@ func (c *SourceConfig) list() ([]found, error) {
 	}
 	var files []found
 	for _, path := range paths {
+		if !utf8.ValidString(path) {
+			// Splits and checkpoints are text.
+			return nil, fmt.Errorf("the name %q is no UTF-8: rename the file, or leave it out", path)
+		}
 		f, err := look(path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && (c.Follow || isGlob(c.Path)):

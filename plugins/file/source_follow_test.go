@@ -345,3 +345,13 @@ func TestAFileThatVanishedIsToldWhenItIsOpened(t *testing.T) {
 		}
 	}
 }
+
+// A name that no checkpoint can hold is told at once.
+func TestANameThatIsNoUTF8IsTold(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "in.\xff.txt"), "one\n")
+	err := sdktest.OpenError(t, Source(), map[string]any{"path": dir})
+	if err == nil || !strings.Contains(err.Error(), `in.\xff.txt" is no UTF-8`) {
+		t.Errorf("%v", err)
+	}
+}

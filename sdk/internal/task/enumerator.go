@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -168,6 +169,8 @@ func (e *enumerator) add(l listing) error {
 		switch {
 		case s.ID == "":
 			return &FatalError{fmt.Errorf("a split without an id")}
+		case !utf8.ValidString(s.ID):
+			return &FatalError{fmt.Errorf("the split id %q is no UTF-8", s.ID)}
 		case inListing[s.ID] || known && l.cursor != nil:
 			return &FatalError{fmt.Errorf("split %q is listed twice: split ids are never used again", s.ID)}
 		}

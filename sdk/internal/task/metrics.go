@@ -95,7 +95,7 @@ func (m *Metrics) Histogram(name, help, unit string, bounds []float64, labels ..
 // register returns the metric of that name and labels. One that is already there
 // with another type is the author's mistake, which a panic shows at the open.
 func register[M metric](m *Metrics, name, help, unit string, labels []string, make func(*pluginv1.Metric) M) M {
-	meta := &pluginv1.Metric{Name: name, Help: help, Unit: unit}
+	meta := &pluginv1.Metric{Name: textOf(name), Help: textOf(help), Unit: textOf(unit)}
 	if len(labels)%2 != 0 {
 		panic(fmt.Sprintf("metric %q: a label without a value", name))
 	}
@@ -103,7 +103,7 @@ func register[M metric](m *Metrics, name, help, unit string, labels []string, ma
 		if meta.Labels == nil {
 			meta.Labels = map[string]string{}
 		}
-		meta.Labels[labels[i]] = labels[i+1]
+		meta.Labels[textOf(labels[i])] = textOf(labels[i+1])
 	}
 	key := metricKey(meta)
 	m.mu.Lock()

@@ -12,12 +12,13 @@ import (
 )
 
 // TestWhateverTextAnAuthorWritesLeavesTheProcess puts a huge record that is no
-// UTF-8 into a log line, into a record's error and into the task's.
+// UTF-8 into a log line, a metric's label, a record's error and the task's.
 func TestWhateverTextAnAuthorWritesLeavesTheProcess(t *testing.T) {
 	text := "head \xff" + strings.Repeat("x", maxText) + "\xff tail"
 	f := &fakeOperator{}
 	f.process = func(_ context.Context, _ int, in *wire.Batch, out *Output) error {
 		f.env.Log.Warn(text)
+		f.env.Metrics.Counter("n", "", "", "of", text).Inc()
 		if string(in.Value(0)) == "end" {
 			return errors.New(text)
 		}
@@ -31,6 +32,7 @@ func TestWhateverTextAnAuthorWritesLeavesTheProcess(t *testing.T) {
 	if len(got) != 1 || !fits(got[0].headers["weir.error"]) {
 		t.Errorf("%d dead letters", len(got))
 	}
+	task.report("the metric", func(c *pluginv1.ComponentReport) bool { return len(c.Metrics) == 1 && fits(c.Metrics[0].Labels["of"]) })
 	task.feed("end")
 	if e := task.failed(); !fits(e.Message) {
 		t.Errorf("%d bytes", len(e.Message))
