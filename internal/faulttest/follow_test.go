@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -47,6 +48,9 @@ nodes:
 		t.Fatal(err)
 	}
 	eventually(t, "every line is published", func() bool {
+		if trace, err := os.ReadFile(last.trace); err != nil || !strings.Contains(string(trace), "step 1 running") {
+			return false
+		}
 		n := 0
 		for _, f := range published(t, l.path("out")) {
 			n += len(f.lines)
