@@ -234,13 +234,9 @@ func (r *reader) fill(ctx context.Context) error {
 	bounded := r.limit >= 0 && r.split.Compression == plain
 	if bounded {
 		left := r.limit - r.read()
-		if left <= 0 && r.read() == r.at.Offset {
-			r.eof = true
-			return io.EOF
-		}
 		if left <= 0 {
-			// The file has grown since it was found: its last line of then is not
-			// torn, nothing behind it is read.
+			// The file may have grown since it was found: its last line of then is
+			// not torn, nothing behind it is read.
 			left = lineRest
 		}
 		room = room[:min(int64(len(room)), left)]

@@ -15,13 +15,17 @@ import (
 // cursor is what the enumerator of a source that follows remembers: which file
 // had which name.
 type cursor struct {
-	// Files is the identity of the last file known under each path; a followed
-	// file's split has it as its id.
+	// Files is the identity of the last file known under each path.
 	Files map[string]string `json:"files"`
 	// Past are the identities of files that lost their name to another, the newest
 	// of them: they are not read again under the next one.
 	Past []string `json:"past,omitempty"`
+	// Found is the path under which a file was found, by identity.
+	Found map[string]string `json:"found"`
 }
+
+// splitID names a followed file's split, so that a person knows which it is.
+func (c *cursor) splitID(id string) string { return c.Found[id] + " " + id }
 
 // maxPast bounds Past.
 const maxPast = 256
@@ -46,10 +50,9 @@ func family(path string, known map[string]string) string {
 // file. One that took a known name is read after the one that had it, and files
 // that were rotated in between come before it.
 func (s *source) followed(files []found, old cursor, first bool) (fresh []sdk.Split[split], next []byte, err error) {
-	now := cursor{Files: maps.Clone(old.Files), Past: slices.Clone(old.Past)} // a name that is free keeps its last owner
-	if now.Files == nil {
-		now.Files = map[string]string{}
-	}
+	// A name that is free keeps its last owner.
+	now := cursor{Files: map[string]string{}, Past: slices.Clone(old.Past), Found: map[string]string{}}
+	maps.Copy(now.Files, old.Files)
 	known := map[string]bool{}
 	for _, id := range old.Past {
 		known[id] = true
@@ -65,6 +68,11 @@ func (s *source) followed(files []found, old cursor, first bool) (fresh []sdk.Sp
 		now.Files[f.path] = f.id
 	}
 	now.Past = now.Past[max(0, len(now.Past)-maxPast):]
+	for _, id := range slices.AppendSeq(slices.Clone(now.Past), maps.Values(now.Files)) {
+		if path, ok := old.Found[id]; ok {
+			now.Found[id] = path
+		}
+	}
 
 	inOrder(files, now.Files)
 	last := map[string]string{} // by family: the newest of its files
@@ -73,9 +81,15 @@ func (s *source) followed(files []found, old cursor, first bool) (fresh []sdk.Sp
 			continue
 		}
 		known[f.id] = true
+		now.Found[f.id] = f.path
 		fam := family(f.path, now.Files)
 		data := split{Path: f.path, File: f.id, To: -1, Rotated: fam != f.path}
 		switch c := compressionOf(f.path); {
+		case data.Rotated && old.Files[fam] != "" && old.Files[fam] == now.Files[fam]:
+			// The file that has the name still is the one that had it: this one was
+			// not rotated by renaming, it is a copy of what was read there.
+			s.task.Log.Info("a file is taken for a copy of a followed one and not read", "path", f.path, "of", fam)
+			continue
 		case c != plain && data.Rotated && !first:
 			// What it was made of had been found before: a family always has a file
 			// that is still followed, and that one cannot have been compressed unseen.
@@ -85,11 +99,11 @@ func (s *source) followed(files []found, old cursor, first bool) (fresh []sdk.Sp
 		case first && s.cfg.Start == "end":
 			data.From = f.info.Size()
 		}
-		sp := sdk.Split[split]{ID: f.id, Data: data}
+		sp := sdk.Split[split]{ID: now.splitID(f.id), Data: data}
 		if before, ok := last[fam]; ok {
-			sp.After = []string{before}
+			sp.After = []string{now.splitID(before)}
 		} else if before, ok := old.Files[fam]; ok && before != now.Files[fam] {
-			sp.After = []string{before}
+			sp.After = []string{now.splitID(before)}
 		}
 		last[fam] = f.id
 		fresh = append(fresh, sp)
