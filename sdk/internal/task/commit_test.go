@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
+	"github.com/weirstream/weir/proto/wire"
 )
 
 func ownerAt(epoch uint64) *pluginv1.Owner {
@@ -235,4 +236,33 @@ func eventually(t testing.TB, what string, f func() bool) {
 		}
 		time.Sleep(time.Millisecond)
 	}
+}
+
+// TestACommitIsAnsweredWhileTheSinkWrites has a Write that waits for the commit: a
+// sink whose input is blocked can still publish what it has prepared.
+func TestACommitIsAnsweredWhileTheSinkWrites(t *testing.T) {
+	writing, committed := make(chan struct{}), make(chan struct{})
+	sink := &fakeSink{write: func(ctx context.Context, _ int, _ *wire.Batch, _ *Output) error {
+		close(writing)
+		select {
+		case <-committed:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}}
+	h := newHost(t, []*Component{new(fakeCommitter).of(sinkNamed("sink", sink))})
+	task := h.open(openOf(fed(memberOf("sink"))))
+	task.feed("x")
+	<-writing
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	r := commitAt(1, "a")
+	if answer, err := h.client.Commit(ctx, r); err != nil || answer.GetError() != nil {
+		t.Fatalf("%v, %v", answer.GetError(), err)
+	}
+	close(committed)
+	task.barrier(1)
+	task.passed(1)
+	task.close()
 }
