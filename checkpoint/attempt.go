@@ -91,7 +91,7 @@ func (c *Coordinator) opened(ev PendingOpened) {
 	}
 	switch {
 	case ev.Err == nil:
-		p.N, p.phase, p.retry = ev.N, collecting, time.Time{}
+		p.N, p.phase = ev.N, collecting
 		for _, n := range p.Ended {
 			c.ended[n] = true
 		}

@@ -214,6 +214,31 @@ func TestWriterEntriesOfEveryReadableRecordAreKept(t *testing.T) {
 	}
 }
 
+func TestWhatIsDamagedAfterItWasChosenIsNotAbandoned(t *testing.T) {
+	d := newDesk(t)
+	r := d.complete(nil)
+	reads := 0
+	once := &hooked{data: map[string][]byte{}}
+	once.before = func(name string) {
+		if name == r.Manifest.Name {
+			if reads++; reads > 1 {
+				delete(once.data, name)
+			}
+		}
+	}
+	infos, err := d.st.List(t.Context(), "")
+	d.must(err)
+	for _, i := range infos {
+		once.data[i.Name], err = d.raw(i.Name)
+		d.must(err)
+	}
+	c, err := checkpoint.Choose(t.Context(), storage.New(once, "test://"), d.load(), checkpoint.RestoreOptions{})
+	d.must(err)
+	if c.N() != r.N || len(c.Passed) != 0 {
+		t.Errorf("restores %d, passes over %v", c.N(), c.Passed)
+	}
+}
+
 func TestASavepointIsWhereANewUIDBegins(t *testing.T) {
 	d := newDesk(t)
 	d.complete(nil)

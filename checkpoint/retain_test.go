@@ -62,6 +62,18 @@ func TestARecordStaysUntilItsSavepointIsStored(t *testing.T) {
 	}
 }
 
+func TestASavepointIsNamedByTheEpochThatStoresIt(t *testing.T) {
+	d := newDesk(t)
+	r := d.complete(func(r *checkpoint.Record) { r.Savepoint = "s" })
+	d.begin()
+	d.must(d.StoreSavepoint(t.Context(), d.st, "s", r.N))
+	// A leader of an older epoch collects below that epoch alone, so it cannot take
+	// the manifest away before the savepoint's record names it.
+	if name, want := d.load().Savepoints[0].Manifest.Name, d.history.Lineage.UID+"/manifest/1-2-"; !strings.HasPrefix(name, want) {
+		t.Errorf("it is %s, not %s...", name, want)
+	}
+}
+
 func TestNothingIsDeletedWhileARetainedManifestCannotBeRead(t *testing.T) {
 	d := newDesk(t)
 	d.complete(nil)

@@ -255,7 +255,7 @@ func TestSimulation(t *testing.T) {
 		return
 	}
 	schedules := 20_000
-	if testing.Short() {
+	if testing.Short() || raceDetector {
 		schedules = 1000
 	}
 	if s := os.Getenv("WEIR_SCHEDULES"); s != "" {

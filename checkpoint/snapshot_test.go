@@ -264,6 +264,41 @@ func TestAManifestOfAnotherCheckpointOrFormatIsRefused(t *testing.T) {
 	}
 }
 
+func TestWhatIsCommittedAlreadyIsSkipped(t *testing.T) {
+	c := func(id string, n uint64) *pluginv1.Entry {
+		e := entryOf(pluginv1.Entry_KIND_COMMITTABLE, id, "")
+		e.Checkpoint = n
+		return e
+	}
+	m := Manifest{Nodes: []NodeState{
+		{Name: "x", Tasks: []TaskState{{Committables: Entries{c("a", 2), c("b", 4)}}, {Index: 1, Committables: Entries{c("c", 3)}}}},
+		{Name: "y", Tasks: []TaskState{{Committables: Entries{c("d", 2)}}}},
+	}}
+	due := m.Committables(2)
+	if es := due["x"]; len(due) != 1 || len(es) != 2 || es[0].GetId() != "c" || es[1].GetId() != "b" {
+		t.Errorf("due: %v", due)
+	}
+}
+
+func TestEntriesAreKeptByNodeNotByTheirPlaceInAChain(t *testing.T) {
+	w := NewSnapshotWriter(openMem(t), TaskName{}, nil)
+	e := split("s", "")
+	e.Component = 3
+	if err := w.Add(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := w.Finish(t.Context()); err != nil || s.Entries[0].GetComponent() != 0 {
+		t.Errorf("got %v, %v", s, err)
+	}
+	var u Uncommitted
+	c := entryOf(pluginv1.Entry_KIND_COMMITTABLE, "c", "")
+	c.Component = 3
+	u.Prepared(0, 1, Entries{c})
+	if got := u.Due(1)[0].GetComponent(); got != 0 {
+		t.Errorf("output of component %d", got)
+	}
+}
+
 func TestUncommittedOutputIsInEverySnapshotUntilItIsAnswered(t *testing.T) {
 	var u Uncommitted
 	c := func(id string) Entries { return Entries{entryOf(pluginv1.Entry_KIND_COMMITTABLE, id, "")} }
@@ -283,6 +318,7 @@ func TestUncommittedOutputIsInEverySnapshotUntilItIsAnswered(t *testing.T) {
 		{"snapshot of task 0", ids(u.Snapshot(0, 2)), "a@1 c@2"},
 		{"snapshot of task 1", ids(u.Snapshot(1, 2)), "b@1 e@2"},
 		{"due", ids(u.Due(2)), "a@1 b@1 c@2 e@2"},
+		{"due later", ids(u.Due(3)), "a@1 b@1 c@2 e@2 d@3"},
 	} {
 		if s.got != s.want {
 			t.Errorf("%s: %s, want %s", s.what, s.got, s.want)

@@ -32,18 +32,33 @@ func openFile(_ context.Context, rawURL string) (Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeRoot(dir); err != nil {
 		return nil, classify(err)
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
 	}
-	d := &fileDriver{path: dir, root: root, fill: fill}
-	if err := syncFolder(os.Open(filepath.Dir(dir))); err != nil {
-		return nil, errors.Join(classify(err), root.Close())
+	return &fileDriver{path: dir, root: root, fill: fill}, nil
+}
+
+// makeRoot makes a folder and its parents where they do not exist, and makes
+// durable what it made.
+func makeRoot(dir string) error {
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	return d, nil
+	parent := filepath.Dir(dir)
+	if parent == dir {
+		return fs.ErrNotExist
+	}
+	if err := makeRoot(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncFolder(os.Open(parent))
 }
 
 // folder is the path that a file URL names.

@@ -109,6 +109,16 @@ func TestFoldersThatBecomeEmptyGo(t *testing.T) {
 	}
 }
 
+func TestAStorageIsMadeWithItsParents(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b", "c")
+	s := openTest(t, "file://"+filepath.ToSlash(dir))
+	o := mustPut(t, s, "u/1/x", []byte("x"))
+	again := openTest(t, "file://"+filepath.ToSlash(dir))
+	if _, err := again.Get(t.Context(), o); err != nil {
+		t.Error(err)
+	}
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
