@@ -8,7 +8,6 @@ import (
 
 	"github.com/weirstream/weir/host/process"
 	"github.com/weirstream/weir/host/task"
-	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 )
 
 // watchProcesses fails the epoch when one of its processes ends.
@@ -76,8 +75,8 @@ func (g *generation) explain(err error) error {
 		return err
 	}
 	var failed *task.Error
-	if errors.As(err, &failed) && failed.Class != pluginv1.Error_CLASS_UNMARKED {
-		return err
+	if errors.As(err, &failed) && !failed.Transport() {
+		return err // the plugin itself said why
 	}
 	deadline := time.After(deathGrace)
 	for _, key := range g.plan.processes() {
@@ -85,7 +84,7 @@ func (g *generation) explain(err error) error {
 		if proc == nil {
 			continue
 		}
-		if failed != nil && g.plans[failed.ID].process == key && failed.Transport() {
+		if failed != nil && g.plans[failed.ID].process == key {
 			select {
 			case <-proc.Done():
 			case <-deadline:

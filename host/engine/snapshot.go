@@ -107,6 +107,17 @@ func (s *snapshots) abort(n uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.acked, n)
+	if h := s.open[n]; h != nil && h.failed {
+		delete(s.open, n)
+		s.discard(h.state)
+	}
+}
+
+// discard deletes the stored state of a checkpoint that this host has declined:
+// it never acks it, so nobody else will.
+func (s *snapshots) discard(states map[stateKey]checkpoint.TaskState) {
+	ack := checkpoint.Ack{Host: hostName, Nodes: s.g.nodeStates(states)}
+	s.g.spawn(func() { s.g.discarded(ack.Discard(s.g.ctx, s.g.storage)) })
 }
 
 // forget drops the state of checkpoints up to n.
@@ -226,6 +237,7 @@ func (s *snapshots) stored(ctx context.Context, n uint64, id task.ID, states map
 	h := s.open[n]
 	if h == nil {
 		s.mu.Unlock()
+		s.discard(states)
 		return
 	}
 	delete(h.waiting, id)
