@@ -95,7 +95,7 @@ func runPipeline(parent context.Context, o runOptions, out, errOut io.Writer) er
 	}()
 	if name != "" {
 		if home, err = local.Open(ctx, o.stateDir, name, log); err != nil {
-			return openError(err)
+			return failed(err)
 		}
 	}
 	opts := process.Options{Log: log}
@@ -144,7 +144,7 @@ func runPipeline(parent context.Context, o runOptions, out, errOut io.Writer) er
 			}
 		}
 		if home, err = local.Open(ctx, o.stateDir, p.Name, log); err != nil {
-			return openError(err)
+			return failed(err)
 		}
 	}
 	store, err := local.OpenStorage(ctx, o.stateDir, p.Name, p.Checkpoint.Storage, storageOptions()...)
@@ -218,15 +218,6 @@ func socketDir(home *local.Home) (dir string, remove func() error, err error) {
 		return process.SocketDir("")
 	}
 	return home.Sockets()
-}
-
-// openError says what to do about a state folder that cannot be used.
-func openError(err error) error {
-	var running *local.RunningError
-	if errors.As(err, &running) {
-		return failed(err)
-	}
-	return failed(fmt.Errorf("state folder: %w", err))
 }
 
 // startOver gives the pipeline a new identity and says what stays behind.

@@ -101,8 +101,8 @@ func (s Summary) totals() string {
 		}
 	}
 	out := fmt.Sprintf("%s read", plural(int(read), "record"))
-	if seconds := s.Took.Seconds(); seconds > 0 && read > 0 {
-		out += fmt.Sprintf(" (%s)", rate(float64(read)/seconds))
+	if perSecond := float64(read) / s.Took.Seconds(); perSecond >= 1 {
+		out += fmt.Sprintf(" (%s)", rate(perSecond))
 	}
 	out += ", " + plural(s.Status.Completed, "checkpoint")
 	if s.Status.Failed > 0 {
