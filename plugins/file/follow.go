@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"log/slog"
 	"time"
 )
 
@@ -27,10 +28,14 @@ const (
 	growing   tail = iota
 	complete       // it was rotated away, and nothing comes any more
 	truncated      // what was read is not there any more
+	copied         // it was truncated, and what it held before is read to its end
 )
 
 // wait waits a moment for a followed file to grow.
 func (r *reader) wait(ctx context.Context) (tail, error) {
+	if r.copy != nil {
+		return copied, nil
+	}
 	poll := r.source.cfg.Poll
 	r.release()
 	select {
@@ -137,9 +142,19 @@ func (r *reader) head() (head []byte, size int64, err error) {
 	return head[:n], info.Size(), nil
 }
 
-// restart goes back to the beginning of a followed file that was truncated.
+// restart begins a followed file that was truncated anew, with what was copied from
+// it and truncated meanwhile before what it holds now.
 func (r *reader) restart() error {
-	r.at = position{Line: r.at.Line}
 	r.long, r.skipped, r.amid = nil, 0, false
+	level := slog.LevelWarn // something may be lost
+	if r.copy != nil {
+		level = slog.LevelInfo
+	}
+	if opened, err := r.openNextCopy(); opened || err != nil {
+		return err
+	}
+	r.source.task.Log.Log(context.Background(), level, "a followed file was truncated: reading it from its beginning",
+		"path", r.split.Path, "read", r.at.Offset)
+	r.at = position{Line: r.at.Line, Copied: r.at.Copied}
 	return r.seekFile(0)
 }

@@ -25,6 +25,9 @@ type position struct {
 	// checksum of its first HeadLen bytes.
 	Head    uint32 `json:"head,omitempty"`
 	HeadLen int64  `json:"head_len,omitempty"`
+	// Copied is when the newest copy was made (ns since the Unix epoch) that was
+	// read in place of a followed file which had been truncated.
+	Copied int64 `json:"copied,omitempty"`
 }
 
 const (
@@ -62,6 +65,8 @@ type reader struct {
 	skipped int64
 	failed  int // bytes of failed lines in this Read
 
+	copy      *os.File // in which a file that was truncated is read to its end
+	copied    int64    // when it was made
 	headBuf   [headBytes]byte
 	displaced time.Time // when the path was first seen to lead elsewhere
 }
@@ -164,7 +169,17 @@ func (r *reader) seek(ctx context.Context, from *position) error {
 	if r.limit < 0 {
 		cut, err := r.checkHead()
 		if err == nil && cut {
+			if r.openCopy() {
+				return nil
+			}
 			return r.restart()
+		}
+		if err == nil && r.at.HeadLen == 0 {
+			// It held nothing when it was last looked at: whether it was truncated
+			// since cannot be seen.
+			if opened, err := r.openNextCopy(); opened || err != nil {
+				return err
+			}
 		}
 		if from == nil && r.at.Offset > 0 {
 			r.amid = true
@@ -242,7 +257,7 @@ func (r *reader) fill(ctx context.Context) error {
 		room = room[:min(int64(len(room)), left)]
 	}
 	n, err := r.in.Read(room)
-	if r.limit < 0 && n > 0 {
+	if r.limit < 0 && r.copy == nil && n > 0 {
 		if same, err := r.still(room[:n]); err != nil || !same {
 			return cmp.Or(err, io.EOF) // wait finds that it was truncated
 		}
@@ -288,9 +303,8 @@ func (r *reader) Read(ctx context.Context, out *sdk.Collector) (position, error)
 		case state == complete:
 			r.rest(out)
 			return r.at, io.EOF
-		case state == truncated:
-			r.source.task.Log.Warn("a followed file was truncated: reading it from its beginning",
-				"path", r.split.Path, "read", r.read())
+		case state == truncated && r.openCopy():
+		case state == truncated, state == copied:
 			r.rest(out)
 			if err := r.restart(); err != nil {
 				return position{}, err
@@ -391,5 +405,5 @@ func (r *reader) release() {
 func (r *reader) Close() error {
 	r.source.reuse(r.buf)
 	r.buf = nil
-	return r.closed()
+	return errors.Join(r.closeCopy(), r.closed())
 }
