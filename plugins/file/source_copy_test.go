@@ -1,6 +1,7 @@
 package file
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -117,12 +118,13 @@ func TestARunningReaderTurnsToTheCopyToo(t *testing.T) {
 	f := newFollower(t, w.path(), "poll", "100ms")
 	f.catchUp(w.lines)
 	r := f.reader()
-	for range 3 {
+	for i := range 3 {
+		after := fmt.Sprint("after ", i)
 		w.append("between two looks\nand cut off") // or not, which is as well
 		w.copyTruncate()
-		w.append("after\n")
+		w.append(after + "\n")
 		got := sdktest.ValuesOf(r.Next(3))
-		want(t, got, "between two looks", "and cut off", "after")
+		want(t, got, "between two looks", "and cut off", after)
 	}
 	f.stop()
 }
