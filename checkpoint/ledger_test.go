@@ -266,6 +266,18 @@ func TestAnAckAfterTheDecisionIsLate(t *testing.T) {
 	}
 }
 
+func TestAnAckThatMeetsTheDecisionMakesNoPendingRecord(t *testing.T) {
+	d := newDesk(t)
+	p := d.open()
+	late := &session{tree: d.tree, write: func([]coordination.Op) error {
+		return d.ClosePending(t.Context(), p.N) // between the ack's plan and its commit
+	}}
+	err := checkpoint.NewLedger(late, nil, "p").Ack(t.Context(), checkpoint.Ack{Host: "a", N: p.N})
+	if h := d.load(); !errors.Is(err, checkpoint.ErrLate) || h.Pending != nil {
+		t.Errorf("got %v, pending %+v", err, h.Pending)
+	}
+}
+
 func TestTheRecordConsumesThePendingRecordAndItsAcks(t *testing.T) {
 	d := newDesk(t)
 	p := d.open()

@@ -144,6 +144,15 @@ func TestThePartsOfAnEntryStayTogether(t *testing.T) {
 	}
 }
 
+func TestABroadcastIsOneTasksCopyWhole(t *testing.T) {
+	r := NewRouter(2, 3, 8, nil)
+	for _, c := range []struct{ task, copies int }{{0, 3}, {0, 3}, {1, 0}, {0, 3}} {
+		if got := r.Route(c.task, entryOf(pluginv1.Entry_KIND_BROADCAST, "b", "")); len(got) != c.copies {
+			t.Errorf("an entry of task %d goes to %v", c.task, got)
+		}
+	}
+}
+
 func TestEventTimeFollowsTheSplit(t *testing.T) {
 	source := NewRouter(2, 3, 8, nil)
 	for i := range 6 {

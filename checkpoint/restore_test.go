@@ -176,6 +176,23 @@ func TestWhatWasPassedOverStaysAbandoned(t *testing.T) {
 	}
 }
 
+func TestASavepointOfAnAbandonedCheckpointIsGivenUp(t *testing.T) {
+	d := newDesk(t)
+	d.complete(func(r *checkpoint.Record) { r.Savepoint = "good" })
+	d.damage(d.complete(func(r *checkpoint.Record) { r.Savepoint = "bad" }), "object gone")
+	d.begin()
+	c, err := d.choose(checkpoint.RestoreOptions{})
+	d.must(err)
+	s := d.history.Start(d.lead.epoch, c)
+	if len(s.Savepoints) != 1 || s.Savepoints["good"] != 1 || s.Newest.N != 1 || s.Committed != 1 {
+		t.Errorf("starts from %+v", s)
+	}
+	d.must(d.Adopt(t.Context(), 2, c))
+	if err := d.StoreSavepoint(t.Context(), d.st, "bad", 2); err == nil || !strings.Contains(err.Error(), "abandoned") {
+		t.Errorf("stored: %v", err)
+	}
+}
+
 func TestAcceptedDuplicatesAreRemembered(t *testing.T) {
 	d := newDesk(t)
 	d.complete(nil)

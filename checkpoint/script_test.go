@@ -49,6 +49,13 @@ func TestScripts(t *testing.T) {
 	}
 }
 
+func TestACoordinatorWantsItsFirstStepAtOnce(t *testing.T) {
+	c := NewCoordinator(Config{}, Start{})
+	if at, ok := c.Deadline(); !ok || at.After(time.Now()) {
+		t.Errorf("due at %v, %v", at, ok)
+	}
+}
+
 // script is a coordinator that is stepped by text.
 type script struct {
 	c   *Coordinator
