@@ -88,7 +88,10 @@ func (s *source) Open(ctx context.Context, sp sdk.Split[split], from *position) 
 	if err := r.seek(ctx, from); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
-	s.done.Add(r.at.Offset - d.From)
+	s.opened(d)
+	if d.Compression == plain {
+		s.done.Add(r.at.Offset - d.From)
+	}
 	return r, nil
 }
 

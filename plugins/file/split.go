@@ -25,6 +25,10 @@ type split struct {
 	// Size of the file when it was found: lines that came later are not read.
 	Size        int64       `json:"size"`
 	Compression compression `json:"compression,omitempty"`
+	// Before is how many bytes are in splits that were found before this one, Total
+	// in all; 0 where the source follows.
+	Before int64 `json:"before,omitempty"`
+	Total  int64 `json:"total,omitempty"`
 }
 
 type compression string
@@ -50,7 +54,8 @@ type source struct {
 	cfg   *SourceConfig
 	task  *sdk.Task
 	done  atomic.Int64 // bytes
-	total int64
+	total atomic.Int64
+	first sync.Once // to open a split
 	// blocks are buffers that no reader uses at present: many files may be
 	// followed, and few grow at a time.
 	blocks sync.Pool
@@ -79,9 +84,7 @@ func newSource(cfg *SourceConfig, t *sdk.Task) (*source, error) {
 		}
 		// After a restart a file that is still to be read is missed when its split
 		// is opened; the others are not needed.
-		for _, f := range files {
-			s.total += f.info.Size()
-		}
+		s.total.Store(bytesOf(files))
 	}
 	return s, nil
 }
@@ -108,8 +111,13 @@ func (s *source) SplitsAfter(_ context.Context, at []byte) (fresh []sdk.Split[sp
 		fresh, next, err = s.followed(files, old, at == nil)
 		return fresh, next, true, err
 	}
+	before, total := int64(0), bytesOf(files)
 	for _, f := range files {
-		fresh = append(fresh, s.ranges(f)...)
+		for _, r := range s.ranges(f) {
+			r.Data.Before, r.Data.Total = before, total
+			before += r.Data.To - r.Data.From
+			fresh = append(fresh, r)
+		}
 	}
 	// Nothing is listed again.
 	return fresh, []byte("{}"), false, nil
@@ -132,11 +140,33 @@ func (s *source) ranges(f found) []sdk.Split[split] {
 	return all
 }
 
+func bytesOf(files []found) (total int64) {
+	for _, f := range files {
+		total += f.info.Size()
+	}
+	return total
+}
+
+// opened counts what was read before a restart, once: each task its share of what
+// lies before the splits that are read now, and those are opened one after the
+// other.
+func (s *source) opened(d split) {
+	s.first.Do(func() {
+		if d.Total == 0 {
+			return
+		}
+		s.total.Store(d.Total)
+		if tasks := int64(max(s.task.Parallelism, 1)); s.task.RestoredCheckpoint > 0 {
+			s.done.Add(max(0, d.Before-(tasks-1)*(d.To-d.From)/2) / tasks)
+		}
+	})
+}
+
 // Progress implements [sdk.Progresser]: each task takes an equal share of the
 // whole, so that the sum over tasks is right.
 func (s *source) Progress() sdk.Progress {
 	return sdk.Progress{
-		Done: float64(s.done.Load()), Total: float64(s.total) / float64(max(s.task.Parallelism, 1)), Unit: "bytes", Lag: -1,
+		Done: float64(s.done.Load()), Total: float64(s.total.Load()) / float64(max(s.task.Parallelism, 1)), Unit: "bytes", Lag: -1,
 	}
 }
 
