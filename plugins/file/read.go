@@ -68,7 +68,7 @@ type reader struct {
 	copy      *os.File // in which a file that was truncated is read to its end
 	copied    int64    // when it was made
 	headBuf   [headBytes]byte
-	displaced time.Time // when the path was first seen to lead elsewhere
+	displaced time.Time // since when the path leads elsewhere and nothing more came
 }
 
 // read is how far the file has been read.
@@ -268,6 +268,9 @@ func (r *reader) fill(ctx context.Context) error {
 	r.end += n
 	switch {
 	case n > 0:
+		if !r.displaced.IsZero() {
+			r.displaced = time.Now() // its writer has not let go of it
+		}
 		return nil
 	case errors.Is(err, io.EOF) && bounded && r.read() < r.limit:
 		return sdk.Fatal(fmt.Errorf("%s ends after %d bytes, and had %d when it was found: it was cut short while it was read", r.split.Path, r.read(), r.limit))

@@ -149,3 +149,28 @@ func TestSourceConfigurationFaults(t *testing.T) {
 		}
 	}
 }
+
+// A rotated file to which its writer still adds now and then is not given up
+// between two lines: the patience with it begins anew with each.
+func TestARotatedFileThatStillGrowsIsReadOn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.log")
+	write(t, path, "one\n")
+	s := &source{cfg: &SourceConfig{Path: path, Follow: true, Poll: time.Millisecond}, task: testTask(1000)}
+	opened, err := s.Open(t.Context(), splitOf(t, s), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := opened.(*reader)
+	defer r.Close()
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, "of the next file\n")
+	r.displaced = time.Now().Add(-time.Hour)
+	if err := r.fill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if since := time.Since(r.displaced); since > time.Minute {
+		t.Errorf("it has grown just now, and has been waited for since %v", since)
+	}
+}
