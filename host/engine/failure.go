@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/weirstream/weir/host/process"
@@ -46,26 +47,13 @@ type lostProcessError struct {
 }
 
 func (e *lostProcessError) Error() string {
-	return fmt.Sprintf("the process of node %s: %v", join(e.nodes), e.err)
+	noun := "node"
+	if len(e.nodes) > 1 {
+		noun = "nodes"
+	}
+	return fmt.Sprintf("the process of %s %s: %v", noun, strings.Join(e.nodes, ", "), e.err)
 }
 func (e *lostProcessError) Unwrap() error { return e.err }
-
-func join(names []string) string {
-	switch len(names) {
-	case 0:
-		return "(none)"
-	case 1:
-		return names[0]
-	}
-	out := "s "
-	for i, n := range names {
-		if i > 0 {
-			out += ", "
-		}
-		out += n
-	}
-	return out
-}
 
 // explain waits a moment for the death of a process, which explains a broken
 // stream better than the stream does.

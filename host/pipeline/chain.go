@@ -26,7 +26,7 @@ func (c Chain) Name() string { return c.Members[0].Name }
 // A node B goes on the chain of A when all of these hold:
 //   - an edge leads from A to B, it is a forward edge (so both have the same
 //     parallelism) and it is B's only input;
-//   - A and B are components of the same plugin;
+//   - A and B are components of the same plugin, which does not decline chains;
 //   - both have isolation plugin: with any other a node is a chain of its own;
 //   - the edge is not one for dead letters: failed records are rare, and a
 //     chain so ends with its sink;
@@ -66,7 +66,7 @@ func Chains(p *Pipeline) []Chain {
 
 // successor returns the edge on which the chain of n goes on, or nil.
 func successor(n *Node, nodes map[string]*Node) *Edge {
-	if n.Isolation != IsolationPlugin {
+	if n.Isolation != IsolationPlugin || n.NoChains {
 		return nil
 	}
 	for _, out := range n.Outputs {

@@ -68,6 +68,7 @@ func (l *loader) node(d *draft) *Node {
 		Plugin: d.component.plugin.Name, PluginVersion: d.component.manifest.GetVersion(),
 		Component: d.component.spec.GetName(), ComponentVersion: d.component.spec.GetVersion(),
 		OneTaskPerProcess: d.component.manifest.GetOneTaskPerProcess(),
+		NoChains:          d.component.manifest.GetNoChains(),
 		Config:            d.json, SecretPaths: d.secretPaths, Capabilities: d.capabilities,
 		Parallelism: d.parallelism, Isolation: d.isolation,
 		OnFailure: proto.CloneOf(d.failure.policy), DeadLetter: d.failure.target,

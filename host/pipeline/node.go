@@ -32,6 +32,8 @@ type Node struct {
 	Component, ComponentVersion string
 	// OneTaskPerProcess is the manifest's wish for a process a task.
 	OneTaskPerProcess bool
+	// NoChains is the manifest's wish to have each component in a task of its own.
+	NoChains bool
 
 	// Config is the configuration as canonical JSON: references resolved, keys
 	// sorted, no blanks. It may hold secrets: print [Node.RedactedConfig].

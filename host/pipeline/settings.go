@@ -16,7 +16,7 @@ const (
 	maxBatchSize    = 4 << 20
 	minBatchSize    = 1 << 10
 	maxLinger       = time.Minute
-	maxRecordLimit  = 1 << 30
+	maxRecordLimit  = 128 << 20 // a gRPC message of 256 MiB still holds it
 	minRecordLimit  = 1 << 10
 	maxRetain       = 1000
 	maxFailures     = 1_000_000

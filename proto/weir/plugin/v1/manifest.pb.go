@@ -259,8 +259,11 @@ type Manifest struct {
 	// The process runs one task at a time (an interpreter with a global lock,
 	// say): the host starts a process for each task.
 	OneTaskPerProcess bool `protobuf:"varint,5,opt,name=one_task_per_process,json=oneTaskPerProcess,proto3" json:"one_task_per_process,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// The process runs chains of one component only: the host joins none of its
+	// components.
+	NoChains      bool `protobuf:"varint,6,opt,name=no_chains,json=noChains,proto3" json:"no_chains,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Manifest) Reset() {
@@ -324,6 +327,13 @@ func (x *Manifest) GetComponents() []*Component {
 func (x *Manifest) GetOneTaskPerProcess() bool {
 	if x != nil {
 		return x.OneTaskPerProcess
+	}
+	return false
+}
+
+func (x *Manifest) GetNoChains() bool {
+	if x != nil {
+		return x.NoChains
 	}
 	return false
 }
@@ -1387,7 +1397,7 @@ const file_weir_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x0fDescribeRequest\x12!\n" +
 	"\fhost_version\x18\x01 \x01(\tR\vhostVersion\"H\n" +
 	"\x10DescribeResponse\x124\n" +
-	"\bmanifest\x18\x01 \x01(\v2\x18.weir.plugin.v1.ManifestR\bmanifest\"\xb6\x01\n" +
+	"\bmanifest\x18\x01 \x01(\v2\x18.weir.plugin.v1.ManifestR\bmanifest\"\xd3\x01\n" +
 	"\bManifest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x10\n" +
@@ -1395,7 +1405,8 @@ const file_weir_plugin_v1_manifest_proto_rawDesc = "" +
 	"\n" +
 	"components\x18\x04 \x03(\v2\x19.weir.plugin.v1.ComponentR\n" +
 	"components\x12/\n" +
-	"\x14one_task_per_process\x18\x05 \x01(\bR\x11oneTaskPerProcess\"\xda\x03\n" +
+	"\x14one_task_per_process\x18\x05 \x01(\bR\x11oneTaskPerProcess\x12\x1b\n" +
+	"\tno_chains\x18\x06 \x01(\bR\bnoChains\"\xda\x03\n" +
 	"\tComponent\x12(\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x14.weir.plugin.v1.KindR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
