@@ -57,7 +57,7 @@ func (c *SourceConfig) list() ([]found, error) {
 		case errors.Is(err, fs.ErrNotExist) && (c.Follow || isGlob(c.Path)):
 			continue // gone since it was listed, or not there yet
 		case err != nil:
-			return nil, err
+			return nil, readError(path, err)
 		case f.info.Mode().IsRegular():
 			files = append(files, f)
 		case path == c.Path:
@@ -90,7 +90,7 @@ func (c *SourceConfig) paths() ([]string, error) {
 	}
 	entries, err := os.ReadDir(c.Path)
 	if err != nil {
-		return nil, err
+		return nil, readError(c.Path, err)
 	}
 	var paths []string
 	for _, e := range entries {

@@ -107,7 +107,7 @@ func (s *source) openFile(d split) (*os.File, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, sdk.Fatal(fmt.Errorf("%s has vanished since it was found; put it back, or start over", d.Path))
 	case errors.Is(err, fs.ErrPermission):
-		return nil, sdk.Fatal(fmt.Errorf("%s may not be read: %w", d.Path, err))
+		return nil, sdk.Fatal(readError(d.Path, err))
 	case errors.Is(err, errOther):
 		return nil, sdk.Fatal(fmt.Errorf("%s is another file than the one that was found; put that one back, or start over", d.Path))
 	case err != nil:

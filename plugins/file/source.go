@@ -3,7 +3,9 @@ package file
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"os"
 	"time"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -46,7 +48,7 @@ func (c *SourceConfig) Validate() []sdk.FieldError {
 
 // Probe implements [sdk.Prober].
 func (c *SourceConfig) Probe(context.Context, sdk.Owner) []sdk.FieldError {
-	_, err := c.list()
+	files, err := c.list()
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errNoFile):
 		// What was read already may be gone by the next start.
@@ -54,7 +56,35 @@ func (c *SourceConfig) Probe(context.Context, sdk.Owner) []sdk.FieldError {
 	case err != nil:
 		return []sdk.FieldError{sdk.Faultf("path", "%v", err)}
 	}
+	for _, f := range files[:min(len(files), probed)] {
+		if err := readable(f.path); err != nil {
+			return []sdk.FieldError{sdk.Faultf("path", "%v", err)}
+		}
+	}
 	return nil
+}
+
+// probed is how many files are tried before a start; the others are as they open.
+const probed = 1000
+
+// readable tells why a file cannot be opened, unless it is gone.
+func readable(path string) error {
+	f, err := os.Open(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return readError(path, err)
+	}
+	return f.Close()
+}
+
+// readError says what to do about a file that may not be read.
+func readError(path string, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%s may not be read by this user: give it the right to (%w)", path, err)
+	}
+	return err
 }
 
 // Source returns the component.
