@@ -30,7 +30,8 @@ nodes:
 `)
 	e := expectation{}
 	written := make(chan error, 1)
-	go func() { written <- appendLines(l.path("in"), e, 12, 250, rand.New(rand.NewPCG(rng.Uint64(), 0))) }()
+	writer := rand.New(rand.NewPCG(rng.Uint64(), 0))
+	go func() { written <- appendLines(l.path("in"), e, 12, 250, writer) }()
 	for i := range 4 {
 		f := fault{Step: engine.StepRecorded, Nth: 3 + rng.IntN(4), Do: killHost}
 		if i%2 == 0 {

@@ -48,7 +48,7 @@ func TestWhatComesBeforeABarrierLeavesBeforeIt(t *testing.T) {
 	}
 	task.passed(rounds)
 	left, next := 0, 1
-	for _, f := range task.frames {
+	for _, f := range task.received() {
 		left += len(f.records)
 		if b := f.message.GetBarrier(); b != nil {
 			if int(b.Checkpoint) != next || left != fed[next] {
@@ -175,7 +175,8 @@ func TestTheBarrierThatIsPassedOnHasTheFlagsItCameWith(t *testing.T) {
 	task := openOp(newHost(t, opOnly(&fakeOperator{})))
 	task.barrier(7, atEnd, rolling, halting)
 	task.passed(7)
-	b := task.frames[len(task.frames)-1].message.GetBarrier()
+	frames := task.received()
+	b := frames[len(frames)-1].message.GetBarrier()
 	if !b.End || !b.Roll || !b.Halt {
 		t.Errorf("%v", b)
 	}

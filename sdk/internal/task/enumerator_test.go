@@ -287,7 +287,7 @@ func TestAnAssignmentIsWhollyBeforeOrBehindABarrier(t *testing.T) {
 	task.barrier(n)
 	task.passed(n)
 	given := []string{}
-	for _, f := range task.frames {
+	for _, f := range task.received() {
 		for _, s := range f.message.GetAssign().GetSplits() {
 			given = append(given, s.GetId())
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -231,6 +232,13 @@ func (t *hostTask) attach() {
 			}
 		}
 	}()
+}
+
+// received are the frames that have come so far.
+func (t *hostTask) received() []seenFrame {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.frames)
 }
 
 func (t *hostTask) read(f *wire.Frame) (seenFrame, error) {

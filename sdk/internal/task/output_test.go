@@ -253,7 +253,7 @@ func TestABatchIsSentWhenItIsFullAndALargerRecordAlone(t *testing.T) {
 	task.feed("go")
 	task.values(12)
 	var sizes []int
-	for _, f := range task.frames {
+	for _, f := range task.received() {
 		n := 0
 		for _, r := range f.records {
 			n += len(r.value)

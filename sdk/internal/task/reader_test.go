@@ -84,7 +84,7 @@ func TestSplitsOpenInOrderOfEnumerationRestoredOnesFirst(t *testing.T) {
 	task.barrier(1, atEnd)
 	task.passed(1)
 	var order []string
-	for _, f := range task.frames {
+	for _, f := range task.received() {
 		if id := f.message.GetSplitOpened().GetId(); id != "" {
 			order = append(order, id)
 		}
@@ -167,7 +167,7 @@ func TestPositionsAndRecordsAgreeAtEveryBarrier(t *testing.T) {
 	exhausted(task)
 	before := map[string]int{}
 	next := uint64(1)
-	for _, f := range task.frames {
+	for _, f := range task.received() {
 		for _, r := range f.records {
 			if r.value != fmt.Sprintf("%s:%d", r.split, before[r.split]) {
 				t.Fatalf("record %q in place %d of its split", r.value, before[r.split])

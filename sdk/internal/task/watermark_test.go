@@ -108,7 +108,7 @@ func TestASourceWithoutEventTimeSendsNoWatermark(t *testing.T) {
 	task.hear("Exhausted", func(m *pluginv1.ControlResponse) bool { return m.GetExhausted() != nil })
 	task.barrier(1, atEnd)
 	task.passed(1)
-	for _, f := range task.frames {
+	for _, f := range task.received() {
 		if f.message.GetWatermark() != nil || f.message.GetIdle() != nil {
 			t.Errorf("%s", task.shape())
 		}
