@@ -183,7 +183,7 @@ func checkpointBackpressure(ctx context.Context, l *lab, name string, records ui
 		if err != nil {
 			return Result{}, err
 		}
-		r.BarrierToRecordMs = float64(l.last.Last.Duration) / 1e6
+		r.BarrierToRecordMs = float64(l.last.Slowest) / 1e6
 		r.BytesInFlight = l.last.PeakInFlight
 		recordBytes := float64(r.Bytes) / float64(records)
 		r.InFlightDrainMs = float64(r.BytesInFlight) / recordBytes / rate * 1e3

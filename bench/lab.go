@@ -103,9 +103,7 @@ type summary struct {
 		BytesIn  uint64 `json:"bytes_in"`
 		BytesOut uint64 `json:"bytes_out"`
 	} `json:"nodes"`
-	Last struct {
-		Duration int64 `json:"duration_ns"`
-	} `json:"last_checkpoint"`
+	Slowest      int64  `json:"slowest_checkpoint_ns"`
 	Finished     bool   `json:"finished"`
 	HostAllocs   uint64 `json:"host_allocations"`
 	PeakInFlight uint64 `json:"peak_bytes_in_flight"`

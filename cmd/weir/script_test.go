@@ -219,7 +219,7 @@ var masks = []struct {
 	{regexp.MustCompile(`(state of checkpoint|checksum of its) \d+`), "$1 N"},
 	{regexp.MustCompile(`\S*/testscript-main\d+/bin`), "$$BIN"},
 	{regexp.MustCompile(`"\d+-\d+-\d+\\?"`), `"FILE"`},
-	{regexp.MustCompile(`"(seconds|took_ns|duration_ns|host_allocations|bytes_in_flight|peak_bytes_in_flight|busy|blocked|bytes|bytes_in|bytes_out)":[0-9.e+-]+`), `"$1":N`},
+	{regexp.MustCompile(`"(seconds|took_ns|duration_ns|slowest_checkpoint_ns|host_allocations|bytes_in_flight|peak_bytes_in_flight|busy|blocked|bytes|bytes_in|bytes_out)":[0-9.e+-]+`), `"$1":N`},
 }
 
 var (

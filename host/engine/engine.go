@@ -90,6 +90,7 @@ type Engine struct {
 	complete int
 	failed   int
 	peak     int // bytes in flight
+	slowest  time.Duration
 }
 
 // New returns an engine that has not begun.
@@ -247,7 +248,7 @@ func (e *Engine) Status() Status {
 	e.mu.Lock()
 	s := Status{
 		Name: e.Pipeline.Name, State: e.state, Epoch: e.epoch, Started: e.started,
-		Last: e.last, Completed: e.complete, Failed: e.failed, PeakBytesInFlight: e.peak, Guarantees: e.Pipeline.Guarantees,
+		Last: e.last, Completed: e.complete, Failed: e.failed, PeakBytesInFlight: e.peak, SlowestCheckpoint: e.slowest, Guarantees: e.Pipeline.Guarantees,
 		Restarts: RestartStatus{Used: len(e.restarts), Allowed: e.Pipeline.Restart.Attempts, Total: e.total},
 	}
 	if e.cause != nil {

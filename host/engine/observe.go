@@ -95,6 +95,7 @@ func (g *generation) completed(r checkpoint.Record) {
 	}
 	g.engine.mu.Lock()
 	g.engine.last = end
+	g.engine.slowest = max(g.engine.slowest, end.Duration)
 	if ok { // else it is the one that was restored
 		g.engine.complete++
 	}

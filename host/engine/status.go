@@ -34,6 +34,9 @@ type Status struct {
 	Restarts RestartStatus  `json:"restarts"`
 	Last     *CheckpointEnd `json:"last_checkpoint,omitempty"`
 	InFlight *CheckpointNow `json:"checkpoint_in_flight,omitempty"`
+	// SlowestCheckpoint is the longest that a checkpoint of this run took, from
+	// its barrier to its record.
+	SlowestCheckpoint time.Duration `json:"slowest_checkpoint_ns"`
 	// Completed and Failed count the checkpoints of this run.
 	Completed int `json:"checkpoints_completed"`
 	Failed    int `json:"checkpoints_failed"`
