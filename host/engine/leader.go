@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/weirstream/weir/checkpoint"
@@ -16,6 +17,27 @@ type leader struct {
 	events *mailbox[checkpoint.Event]
 	ledger *mailbox[func(context.Context)]
 	stop   checkpoint.Stop // set when run has returned nil
+
+	told time.Time // when it was last said that the ledger cannot be written; its goroutine's own
+}
+
+// ledgerNotice is how often that is said again.
+const ledgerNotice = 10 * time.Second
+
+// wrote says, now and then, that the ledger cannot be written, and once that it
+// can again. The coordinator tries for as long as it takes: no output is published
+// meanwhile, and somebody must learn why.
+func (l *leader) wrote(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil, errors.Is(err, checkpoint.ErrSavepointExists):
+	case err != nil && time.Since(l.told) > ledgerNotice:
+		l.told = time.Now()
+		l.g.log.Warn("the pipeline's records cannot be written, trying again; until then no output is published", "error", err)
+	case err == nil && !l.told.IsZero():
+		l.told = time.Time{}
+		l.g.log.Info("the pipeline's records can be written again")
+	}
+	return err
 }
 
 func newLeader(g *generation, core *checkpoint.Coordinator) *leader {
@@ -80,7 +102,7 @@ func (l *leader) do(ctx context.Context, a checkpoint.Action) (done bool, err er
 		l.ledger.put(func(ctx context.Context) {
 			p, err := ledger.Open(ctx, a.Pending)
 			g.step(StepPending)
-			post(checkpoint.PendingOpened{N: p.N, Err: err})
+			post(checkpoint.PendingOpened{N: p.N, Err: l.wrote(ctx, err)})
 		})
 	case checkpoint.SendBarrier:
 		g.sendBarrier(a.Barrier)
@@ -97,16 +119,16 @@ func (l *leader) do(ctx context.Context, a checkpoint.Action) (done bool, err er
 			g.step(StepRecording)
 			err := ledger.Write(ctx, a.Record)
 			g.step(StepRecorded)
-			post(checkpoint.RecordWritten{N: a.Record.N, Err: err})
+			post(checkpoint.RecordWritten{N: a.Record.N, Err: l.wrote(ctx, err)})
 		})
 	case checkpoint.ConfirmRecord:
 		l.ledger.put(func(ctx context.Context) {
 			// Write, called again, finds out what became of the first.
-			post(checkpoint.RecordWritten{N: a.Record.N, Err: ledger.Write(ctx, a.Record)})
+			post(checkpoint.RecordWritten{N: a.Record.N, Err: l.wrote(ctx, ledger.Write(ctx, a.Record))})
 		})
 	case checkpoint.ClosePending:
 		l.ledger.put(func(ctx context.Context) {
-			post(checkpoint.PendingClosed{N: a.N, Err: ledger.ClosePending(ctx, a.N)})
+			post(checkpoint.PendingClosed{N: a.N, Err: l.wrote(ctx, ledger.ClosePending(ctx, a.N))})
 		})
 	case checkpoint.AnnounceCompleted:
 		g.completed(a.Record)
@@ -121,7 +143,7 @@ func (l *leader) do(ctx context.Context, a checkpoint.Action) (done bool, err er
 			g.step(StepSavingThrough)
 			err := ledger.SaveCommitted(ctx, a.Through)
 			g.step(StepSavedThrough)
-			post(checkpoint.CommittedSaved{Through: a.Through, Err: err})
+			post(checkpoint.CommittedSaved{Through: a.Through, Err: l.wrote(ctx, err)})
 		})
 	case checkpoint.AnnounceCommitted:
 		// Every sink of this host has answered already.
@@ -133,7 +155,7 @@ func (l *leader) do(ctx context.Context, a checkpoint.Action) (done bool, err er
 		})
 	case checkpoint.StoreSavepoint:
 		l.ledger.put(func(ctx context.Context) {
-			post(checkpoint.SavepointStored{Name: a.Name, Err: ledger.StoreSavepoint(ctx, g.storage, a.Name, a.N)})
+			post(checkpoint.SavepointStored{Name: a.Name, Err: l.wrote(ctx, ledger.StoreSavepoint(ctx, g.storage, a.Name, a.N))})
 		})
 	case checkpoint.SavepointDone:
 		g.log.Info("savepoint", "name", a.Name, "checkpoint", a.N, "error", a.Err)
@@ -142,7 +164,7 @@ func (l *leader) do(ctx context.Context, a checkpoint.Action) (done bool, err er
 			g.step(StepMarkingFinish)
 			err := ledger.MarkFinished(ctx, a.N)
 			g.step(StepMarkedFinished)
-			post(checkpoint.MarkedFinished{Err: err})
+			post(checkpoint.MarkedFinished{Err: l.wrote(ctx, err)})
 		})
 	case checkpoint.Stop:
 		l.stop = a
