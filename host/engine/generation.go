@@ -22,6 +22,8 @@ const (
 	// closeTimeout is how long a task may take to answer Close; then its process
 	// is killed.
 	closeTimeout = 5 * time.Second
+	// closeHurry is the same where the host is to end at once.
+	closeHurry = time.Second
 	// deathGrace is how long a failed task waits to learn that its process died,
 	// which explains more.
 	deathGrace = time.Second

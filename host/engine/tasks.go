@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -138,9 +139,13 @@ func (g *generation) watchTasks() {
 }
 
 // closeTasks closes every task at once. A task that does not answer costs its
-// process.
+// process. A host that is to end at once waits less for it.
 func (g *generation) closeTasks() {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(g.ctx), closeTimeout)
+	timeout := closeTimeout
+	if errors.Is(context.Cause(g.ctx), context.Canceled) {
+		timeout = closeHurry
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(g.ctx), timeout)
 	defer cancel()
 	var group sync.WaitGroup
 	for id, t := range g.tasks {
@@ -149,7 +154,7 @@ func (g *generation) closeTasks() {
 				return
 			}
 			key := g.plans[id].process
-			g.engine.pool.kill(key, fmt.Sprintf("task %s did not close within %v", id, closeTimeout))
+			g.engine.pool.kill(key, fmt.Sprintf("task %s did not close within %v", id, timeout))
 		})
 	}
 	group.Wait()
