@@ -40,6 +40,26 @@ func TestTheHostDiesAtEachStep(t *testing.T) {
 	}
 }
 
+// TestAnotherPipelineDiesAtEachStep takes the pipelines in turn, and goes on with
+// another parallelism.
+func TestAnotherPipelineDiesAtEachStep(t *testing.T) {
+	for i, step := range engine.Steps() {
+		c := allCases[1+i%(len(allCases)-1)]
+		t.Run(string(step)+" of "+c.name, func(t *testing.T) {
+			t.Parallel()
+			l := killedAfterARecord(t, c)
+			if r := l.run(fault{Step: step, Nth: 1, Do: killHost}); !r.killed {
+				t.Fatalf("the host did not come to step %q: %v", step, r.steps)
+			}
+			s := c.defaults()
+			s.parallelism = c.parallelism[len(c.parallelism)-1]
+			c.set(l, s)
+			l.finish()
+			c.check(l, len(c.parallelism) > 1)
+		})
+	}
+}
+
 // unneeded are the steps at which an epoch does without its plugins: it has none
 // yet, or what they did is done.
 var unneeded = []engine.Step{
