@@ -83,6 +83,10 @@ func parse[T any](data []byte) (v T) {
 	return v
 }
 
+func (g *god) lineage() checkpoint.Lineage {
+	return parse[checkpoint.Lineage](g.w.tree.nodes[epochPath].data)
+}
+
 func (g *god) recorded(op coordination.Op, isRecord bool) {
 	if op.Kind == coordination.OpDelete {
 		delete(g.current, op.Path)
@@ -102,6 +106,9 @@ func (g *god) recorded(op coordination.Op, isRecord bool) {
 		}
 	} else {
 		g.ever[r.N] = s
+		if l := g.lineage(); l.Epoch != r.Epoch {
+			g.w.violated("checkpoint %d of epoch %d gets its record in epoch %d", r.N, r.Epoch, l.Epoch)
+		}
 		if g.abortedN[r.N] {
 			g.w.violated("checkpoint %d has a record after it was announced as aborted", r.N)
 		}
@@ -279,7 +286,7 @@ func (g *god) output() {
 
 // leftovers checks that hidden files are known to whoever sweeps next.
 func (g *god) leftovers() {
-	lineage := parse[checkpoint.Lineage](g.w.tree.nodes["pipelines/p/epoch"].data)
+	lineage := g.lineage()
 	for _, f := range g.w.out.order {
 		if f.state == published || f.state == removed {
 			continue

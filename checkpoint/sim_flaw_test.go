@@ -45,10 +45,14 @@ var flaws = []flaw{
 // favour gives a schedule what a rare flaw needs to show.
 func (w *world) favour() {
 	switch w.flaw {
+	case retractAnyEpoch, recordWithoutCheck, writeWithoutGuard:
+		w.shape.records += 60 // so that the pipeline does not finish too soon
+	}
+	switch w.flaw {
 	case retractAnyEpoch:
-		w.shape.corrupting, w.shape.retract, w.zombies = true, true, true
-	case recordWithoutCheck, writeWithoutGuard:
-		w.zombies = true
+		w.shape.corrupting, w.shape.retract, w.oversleep = true, true, "sweep"
+	case writeWithoutGuard:
+		w.oversleep = "record"
 	case restoreBelowPublished:
 		w.shape.corrupting, w.shape.retract = true, false
 	}
@@ -66,6 +70,14 @@ func (w *world) leaderSession(a *actor, lead testLead) *session {
 				return record && op.Kind == coordination.OpCreate
 			}) {
 				return ops
+			}
+			if l := w.leader; l != nil && l.lead == lead && w.faulty(0.3) {
+				w.endSession(l) // between the plan and the commit
+				w.depth++
+				for range 300 {
+					w.step()
+				}
+				w.depth--
 			}
 			return ops[len(ops)-1:] // the record itself
 		}

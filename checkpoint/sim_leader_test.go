@@ -53,16 +53,20 @@ func (w *world) elect() {
 	w.soon(&l.actor, "take office", l.takeOffice)
 }
 
-// expire ends a leader's session. It does not know.
+// expire ends a leader's session. It may learn of it, or not.
 func (w *world) expire(l *leader) {
+	w.endSession(l)
+	if w.chance(0.5) {
+		w.soon(&l.actor, "learn that it is over", func() { l.retire() })
+	}
+}
+
+func (w *world) endSession(l *leader) {
 	w.logf("%s: its session ends", l.name)
 	w.tree.depose(l.lead)
 	if w.leader == l {
 		w.leader = nil
 		w.after(time.Duration(w.rng.IntN(500))*time.Millisecond, w.self, "elect", w.electIfNone)
-	}
-	if w.chance(0.5) {
-		w.soon(&l.actor, "learn that it is over", func() { l.retire() })
 	}
 }
 
@@ -143,9 +147,8 @@ func (l *leader) steps(todo []func() error) {
 		return
 	}
 	start := l.start
-	if l.w.zombies && len(todo) == 3 && l.choice.Retract && l.w.shape.retract && l.w.faulty(0.5) {
-		l.paused = l.w.now + time.Duration(500+l.w.rng.IntN(3000))*time.Millisecond
-		l.w.expire(l)
+	if len(todo) == 3 && l.choice.Retract && l.w.shape.retract {
+		l.oversleep("sweep")
 	}
 	l.w.soon(&l.actor, "start", func() {
 		if l.over || l.start != start {
@@ -171,10 +174,11 @@ func (l *leader) steps(todo []func() error) {
 
 // oversleep makes a leader miss the end of its term before it does what comes next,
 // in schedules that are about that.
-func (l *leader) oversleep() {
-	if l.w.zombies && l.w.faulty(0.5) {
-		l.w.expire(l)
-		l.paused = l.w.now + time.Duration(500+l.w.rng.IntN(3000))*time.Millisecond
+func (l *leader) oversleep(before string) {
+	if l.w.oversleep == before && l.w.faulty(0.5) {
+		l.w.logf("%s oversleeps", l.name)
+		l.w.endSession(l)
+		l.paused = l.w.now + time.Duration(1000+l.w.rng.IntN(6000))*time.Millisecond
 	}
 }
 
@@ -357,7 +361,7 @@ func (l *leader) do(r *run, a checkpoint.Action) {
 			return checkpoint.StoreManifest(background, st, head, a.Acks)
 		})
 	case checkpoint.WriteRecord:
-		l.oversleep()
+		l.oversleep("record")
 		l.later(r, "record", func() checkpoint.Event {
 			return checkpoint.RecordWritten{N: a.Record.N, Err: ledger.Write(background, a.Record)}
 		})

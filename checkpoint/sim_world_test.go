@@ -28,8 +28,8 @@ type world struct {
 	depth int
 	limit int // events that may still run
 
-	stamps  int
-	zombies bool // leaders often oversleep the end of their term
+	stamps    int
+	oversleep string // what leaders often do after the end of their term
 
 	tree *tree
 	disk *disk

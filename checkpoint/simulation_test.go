@@ -29,7 +29,7 @@ func newWorld(seed uint64, f flaw) *world {
 			retract:  rng.IntN(3) == 0, acksInStore: rng.IntN(3) > 0, corrupting: rng.IntN(6) == 0,
 		},
 	}
-	w.zombies = rng.IntN(8) == 0
+	w.oversleep = []string{"", "", "", "", "", "", "record", "sweep"}[rng.IntN(8)]
 	w.favour()
 	w.disk = &disk{w: w, data: map[string][]byte{}}
 	w.out = &outside{w: w, files: map[string]*file{}}
@@ -106,8 +106,12 @@ func (w *world) disturb() {
 		w.quiet()
 		return
 	}
-	if w.zombies && w.shape.corrupting && w.chance(0.2) {
-		w.corrupt()
+	w.after(time.Duration(200+w.rng.IntN(1500))*time.Millisecond, w.self, "fault", w.disturb)
+	if w.oversleep == "sweep" && w.chance(0.8) { // the rest would be in the way
+		if w.shape.corrupting && w.chance(0.1) {
+			w.corruptNewest()
+		}
+		return
 	}
 	l := w.leader
 	want := func(ev checkpoint.Event) {
@@ -158,7 +162,6 @@ func (w *world) disturb() {
 			w.after(4*time.Second, w.self, "pool", func() { want(checkpoint.PoolWaiting{Host: h.name}) })
 		}
 	}
-	w.after(time.Duration(200+w.rng.IntN(1500))*time.Millisecond, w.self, "fault", w.disturb)
 }
 
 // quiet ends all faults: what is left has to finish. A leader learns of what has
@@ -201,6 +204,23 @@ func (w *world) corrupt() {
 		}
 		data[w.rng.IntN(len(data))] ^= 1
 		return
+	}
+}
+
+// corruptNewest takes the newest record's manifest away and makes the pipeline
+// start again.
+func (w *world) corruptNewest() {
+	var newest *storedState
+	for _, s := range w.god.ever {
+		if newest == nil || s.record.N > newest.record.N {
+			newest = s
+		}
+	}
+	if newest != nil && w.run != nil {
+		w.god.corrupted = true
+		w.logf("the newest checkpoint is damaged")
+		delete(w.disk.data, newest.record.Manifest.Name)
+		w.taskFails(w.run)
 	}
 }
 
