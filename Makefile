@@ -19,6 +19,8 @@ test:
 	$(GO) vet ./...
 	$(GO) vet -tags cloud ./cmd/weir
 	$(GO) test -race -timeout 20m ./...
+	# The race detector slows the simulation tenfold: its schedules run without.
+	$(GO) test -timeout 10m -run Simulation ./checkpoint
 
 lint: fmt vet staticcheck proto-check cross vuln
 
