@@ -95,6 +95,7 @@ func (c pipelineCase) check(l *lab, rescaled bool) {
 			l.t.Errorf("left in %s: %q", path, left)
 		}
 	}
+	l.objectsAreNamed()
 }
 
 // short is an input of many small records; long is one of which no large part fits

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
 
 // The roles that the test binary plays, as its first argument.
@@ -74,7 +76,24 @@ func runTests(m *testing.M) int {
 			return 1
 		}
 	}
-	return m.Run()
+	code := m.Run()
+	if err := nothingLeft(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+// nothingLeft checks that the tests have left no goroutine and no process.
+func nothingLeft() error {
+	left, err := childrenOf(os.Getpid())
+	if err != nil {
+		return err
+	}
+	if len(left) > 0 {
+		return fmt.Errorf("processes left: %v", left)
+	}
+	return goleak.Find()
 }
 
 func flagInt(name string) int {

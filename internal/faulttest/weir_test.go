@@ -108,21 +108,29 @@ func (c *command) signal(s os.Signal) {
 // children are the processes that a process has started.
 func children(t *testing.T, pid int) []int {
 	t.Helper()
-	var out []int
-	for _, thread := range names(t, fmt.Sprintf("/proc/%d/task", pid)) {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/children", pid, thread))
+	all, err := childrenOf(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func childrenOf(pid int) (all []int, err error) {
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	for _, thread := range threads {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/children", pid, thread.Name()))
 		if err != nil {
 			continue // the thread has ended
 		}
 		for _, s := range strings.Fields(string(b)) {
 			child, err := strconv.Atoi(s)
 			if err != nil {
-				t.Fatal(err)
+				return nil, err
 			}
-			out = append(out, child)
+			all = append(all, child)
 		}
 	}
-	return out
+	return all, err
 }
 
 // eventually waits until cond holds.
@@ -182,6 +190,40 @@ func (l *lab) objects() []string {
 		l.t.Fatal(err)
 	}
 	return out
+}
+
+// objectsAreNamed checks that the checkpoint storage holds what retained records
+// name and nothing else.
+func (l *lab) objectsAreNamed() {
+	l.t.Helper()
+	if _, err := os.Stat(l.stateDir("checkpoints")); err != nil {
+		return // the pipeline has another storage
+	}
+	st, err := local.OpenStorage(context.Background(), l.path("state"), l.name, "")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer st.Close()
+	named := map[string]bool{}
+	for _, r := range l.history().Records {
+		if r.State == checkpoint.Abandoned {
+			return // what it names may not be readable
+		}
+		m, err := checkpoint.ReadManifest(context.Background(), st, r)
+		if err != nil {
+			l.t.Errorf("checkpoint %d is retained: %v", r.N, err)
+			return
+		}
+		named[r.Manifest.Name] = true
+		for _, o := range m.Objects() {
+			named[o.Name] = true
+		}
+	}
+	for _, path := range l.objects() {
+		if name, err := filepath.Rel(l.stateDir("checkpoints"), path); err != nil || !named[name] {
+			l.t.Errorf("no record names the object %s", name)
+		}
+	}
 }
 
 // summary is the JSON that weir prints at the end.
