@@ -126,8 +126,6 @@ func (l *lab) start(faults ...fault) *running {
 	r.cmd = exec.Command(binaries.self, roleHost)
 	r.cmd.Env = append(os.Environ(), envHost+"="+string(spec), "TMPDIR="+l.tmp)
 	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.errOut
-	// Should the test die, so does the host.
-	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := r.cmd.Start(); err != nil {
 		l.t.Fatal(err)
 	}
