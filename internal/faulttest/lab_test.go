@@ -126,6 +126,10 @@ func (l *lab) start(faults ...fault) *running {
 	r.cmd = exec.Command(binaries.self, roleHost)
 	r.cmd.Env = append(os.Environ(), envHost+"="+string(spec), "TMPDIR="+l.tmp)
 	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.errOut
+	// It ends with this process, and so does the host.
+	if _, err := r.cmd.StdinPipe(); err != nil {
+		l.t.Fatal(err)
+	}
 	if err := r.cmd.Start(); err != nil {
 		l.t.Fatal(err)
 	}
