@@ -45,7 +45,7 @@ var Rules = []Rule{
 	{Of: "coordination", May: []string{"coordination"}, Why: "coordination knows nothing of what it coordinates"},
 	{
 		Of: "host", May: []string{"host", "proto", "checkpoint", "coordination!"},
-		Tests: []string{"coordination/embedded"},
+		Tests: []string{"coordination/embedded", "coordination/coordtest"}, // a store, and the faults that it may have
 		Why:   "the host knows plugins by the wire contract alone, and coordination by its interface",
 	},
 	{
