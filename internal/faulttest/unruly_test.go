@@ -24,9 +24,9 @@ var unrulyCase = pipelineCase{
 }
 
 // behave writes the pipeline file with a plugin that behaves like this.
-func (l *lab) behave(how string) {
+func (l *lab) behave(how string, s settings) {
 	l.t.Helper()
-	unrulyCase.set(l, unrulyCase.defaults())
+	unrulyCase.set(l, s)
 	text, err := os.ReadFile(l.path("p.yaml"))
 	if err != nil {
 		l.t.Fatal(err)
@@ -75,8 +75,12 @@ func TestAPluginThatMisbehavesCostsARollbackAndThenThePipeline(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
 			l := unrulyCase.open(t)
-			l.healthTimeout = time.Second
-			l.behave(how)
+			if how == "stops" || how == "hangs" {
+				l.healthTimeout = 2 * time.Second
+			}
+			leisurely := unrulyCase.defaults()
+			leisurely.took = 8 * time.Second
+			l.behave(how, leisurely)
 			r := l.run()
 			if r.Finished || r.Error == "" {
 				t.Fatalf("finished %v without an error", r.Finished)
@@ -93,7 +97,7 @@ func TestAPluginThatMisbehavesCostsARollbackAndThenThePipeline(t *testing.T) {
 			if policy := "the restart policy allows 2 restarts within 1h0m0s, and all are used"; !strings.Contains(r.Error, policy) || r.Status.Restarts.Total != 2 {
 				t.Errorf("%d restarts, error %s", r.Status.Restarts.Total, r.Error)
 			}
-			l.behave("well")
+			l.behave("well", unrulyCase.defaults())
 			l.finish()
 			unrulyCase.check(l, false)
 		})
@@ -107,7 +111,7 @@ func TestAPluginThatIsOnlyLoudDoesNoHarm(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
 			l := unrulyCase.open(t)
-			l.behave(how)
+			l.behave(how, unrulyCase.defaults())
 			r := l.finish()
 			unrulyCase.check(l, false)
 			if r.Status.Restarts.Total != 0 {
