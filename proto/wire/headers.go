@@ -18,7 +18,7 @@ type Headers []byte
 const nullLength = math.MaxUint32
 
 // AppendHeader appends one header to h, which may be nil. A nil value is null.
-func AppendHeader(h Headers, name string, value []byte) Headers {
+func AppendHeader[N ~string | ~[]byte](h Headers, name N, value []byte) Headers {
 	h = binary.LittleEndian.AppendUint32(h, uint32(len(name)))
 	h = append(h, name...)
 	if value == nil {

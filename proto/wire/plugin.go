@@ -3,6 +3,7 @@ package wire
 import (
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/keepalive"
 )
 
@@ -38,7 +39,14 @@ const (
 	// EnvStdout: the host's standard output, lent to components that write there;
 	// absent where it is not.
 	EnvStdout = "WEIR_STDOUT_FD"
+	// EnvSecrets: names of the variables that hold secrets, by commas. No message of
+	// the plugin repeats them; absent where there are none.
+	EnvSecrets = "WEIR_SECRET_ENV"
 )
+
+// EnvOverwrite is set, to anything, by whoever tests a plugin: memory that a
+// component must not use any more is overwritten at once, so that its use shows.
+const EnvOverwrite = "WEIR_OVERWRITE"
 
 // Handshake is what host and plugin show each other before they speak. It keeps
 // a plugin from being started by hand by mistake; it is not a secret.
@@ -64,6 +72,8 @@ func DialOptions() []grpc.DialOption {
 		grpc.WithWriteBufferSize(bufferBytes),
 		// A retry buffer would keep a copy of every message sent.
 		grpc.WithDisableRetry(),
+		// gRPC's own pool clears each buffer before it is read into.
+		experimental.WithBufferPool(NewPool()),
 	}
 }
 
@@ -77,6 +87,7 @@ func ServerOptions() []grpc.ServerOption {
 		grpc.InitialConnWindowSize(connWindowBytes),
 		grpc.ReadBufferSize(bufferBytes),
 		grpc.WriteBufferSize(bufferBytes),
+		experimental.BufferPool(NewPool()),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{PermitWithoutStream: true}),
 	}
 }

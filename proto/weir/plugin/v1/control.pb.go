@@ -37,6 +37,8 @@ type ControlRequest struct {
 	//	*ControlRequest_SlotRelease
 	//	*ControlRequest_SetLogLevel
 	//	*ControlRequest_Heartbeat
+	//	*ControlRequest_Committed
+	//	*ControlRequest_SetTap
 	Kind          isControlRequest_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -169,6 +171,24 @@ func (x *ControlRequest) GetHeartbeat() *Heartbeat {
 	return nil
 }
 
+func (x *ControlRequest) GetCommitted() *Committed {
+	if x != nil {
+		if x, ok := x.Kind.(*ControlRequest_Committed); ok {
+			return x.Committed
+		}
+	}
+	return nil
+}
+
+func (x *ControlRequest) GetSetTap() *SetTap {
+	if x != nil {
+		if x, ok := x.Kind.(*ControlRequest_SetTap); ok {
+			return x.SetTap
+		}
+	}
+	return nil
+}
+
 type isControlRequest_Kind interface {
 	isControlRequest_Kind()
 }
@@ -217,6 +237,14 @@ type ControlRequest_Heartbeat struct {
 	Heartbeat *Heartbeat `protobuf:"bytes,10,opt,name=heartbeat,proto3,oneof"`
 }
 
+type ControlRequest_Committed struct {
+	Committed *Committed `protobuf:"bytes,11,opt,name=committed,proto3,oneof"`
+}
+
+type ControlRequest_SetTap struct {
+	SetTap *SetTap `protobuf:"bytes,12,opt,name=set_tap,json=setTap,proto3,oneof"`
+}
+
 func (*ControlRequest_Open) isControlRequest_Kind() {}
 
 func (*ControlRequest_RestorePart) isControlRequest_Kind() {}
@@ -236,6 +264,10 @@ func (*ControlRequest_SlotRelease) isControlRequest_Kind() {}
 func (*ControlRequest_SetLogLevel) isControlRequest_Kind() {}
 
 func (*ControlRequest_Heartbeat) isControlRequest_Kind() {}
+
+func (*ControlRequest_Committed) isControlRequest_Kind() {}
+
+func (*ControlRequest_SetTap) isControlRequest_Kind() {}
 
 type Open struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -259,8 +291,15 @@ type Open struct {
 	Segments []*Segment `protobuf:"bytes,12,rep,name=segments,proto3" json:"segments,omitempty"`
 	// How long a barrier may take at the most, for what the plugin waits for.
 	CheckpointTimeout *durationpb.Duration `protobuf:"bytes,13,opt,name=checkpoint_timeout,json=checkpointTimeout,proto3" json:"checkpoint_timeout,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// How many names a sink task may keep in use outside at a time, for sinks that
+	// take names from a bounded pool (Generation.pool); 0 leaves it to the plugin.
+	Pool uint32 `protobuf:"varint,14,opt,name=pool,proto3" json:"pool,omitempty"`
+	// A folder of the task alone on the host's disk, empty but for the files that
+	// restored entries name. The host removes it when the task has ended. Set where a
+	// member keeps state on disk.
+	Scratch       string `protobuf:"bytes,15,opt,name=scratch,proto3" json:"scratch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Open) Reset() {
@@ -384,6 +423,20 @@ func (x *Open) GetCheckpointTimeout() *durationpb.Duration {
 	return nil
 }
 
+func (x *Open) GetPool() uint32 {
+	if x != nil {
+		return x.Pool
+	}
+	return 0
+}
+
+func (x *Open) GetScratch() string {
+	if x != nil {
+		return x.Scratch
+	}
+	return ""
+}
+
 type Segment struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -468,7 +521,11 @@ type Limits struct {
 	Linger         *durationpb.Duration `protobuf:"bytes,2,opt,name=linger,proto3" json:"linger,omitempty"`
 	MaxRecordBytes uint32               `protobuf:"varint,3,opt,name=max_record_bytes,json=maxRecordBytes,proto3" json:"max_record_bytes,omitempty"`
 	// What a task may hold in batches kept past their call, bytes.
-	MemoryBytes   uint64 `protobuf:"varint,4,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	MemoryBytes uint64 `protobuf:"varint,4,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	// A reader stops reading once it has read so many records, says limit_reached and
+	// goes on to answer barriers; 0 is no limit. The host then ends the run. Optional:
+	// the host ends it anyway when it sees that so many were read.
+	ReadRecords   uint64 `protobuf:"varint,5,opt,name=read_records,json=readRecords,proto3" json:"read_records,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -527,6 +584,13 @@ func (x *Limits) GetMaxRecordBytes() uint32 {
 func (x *Limits) GetMemoryBytes() uint64 {
 	if x != nil {
 		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *Limits) GetReadRecords() uint64 {
+	if x != nil {
+		return x.ReadRecords
 	}
 	return 0
 }
@@ -703,6 +767,53 @@ func (x *Aborted) GetCheckpoint() uint64 {
 	return 0
 }
 
+// Committed says that all output of the checkpoints up to this one is published,
+// and that this is durable: nobody will commit it again. It may be skipped or
+// repeated; numbers rise.
+type Committed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Through       uint64                 `protobuf:"varint,1,opt,name=through,proto3" json:"through,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Committed) Reset() {
+	*x = Committed{}
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Committed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Committed) ProtoMessage() {}
+
+func (x *Committed) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Committed.ProtoReflect.Descriptor instead.
+func (*Committed) Descriptor() ([]byte, []int) {
+	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Committed) GetThrough() uint64 {
+	if x != nil {
+		return x.Through
+	}
+	return 0
+}
+
 // SplitRequest asks for splits. Requests are not state: they are repeated after a
 // restore. To an enumerator, `reader` says who asks.
 type SplitRequest struct {
@@ -720,7 +831,7 @@ type SplitRequest struct {
 
 func (x *SplitRequest) Reset() {
 	*x = SplitRequest{}
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[8]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -732,7 +843,7 @@ func (x *SplitRequest) String() string {
 func (*SplitRequest) ProtoMessage() {}
 
 func (x *SplitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[8]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -745,7 +856,7 @@ func (x *SplitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SplitRequest.ProtoReflect.Descriptor instead.
 func (*SplitRequest) Descriptor() ([]byte, []int) {
-	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{8}
+	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SplitRequest) GetReader() uint32 {
@@ -786,7 +897,7 @@ type Close struct {
 
 func (x *Close) Reset() {
 	*x = Close{}
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[9]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -798,7 +909,7 @@ func (x *Close) String() string {
 func (*Close) ProtoMessage() {}
 
 func (x *Close) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[9]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -811,7 +922,7 @@ func (x *Close) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Close.ProtoReflect.Descriptor instead.
 func (*Close) Descriptor() ([]byte, []int) {
-	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{9}
+	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{10}
 }
 
 type SlotRelease struct {
@@ -824,7 +935,7 @@ type SlotRelease struct {
 
 func (x *SlotRelease) Reset() {
 	*x = SlotRelease{}
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[10]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -836,7 +947,7 @@ func (x *SlotRelease) String() string {
 func (*SlotRelease) ProtoMessage() {}
 
 func (x *SlotRelease) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[10]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -849,7 +960,7 @@ func (x *SlotRelease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotRelease.ProtoReflect.Descriptor instead.
 func (*SlotRelease) Descriptor() ([]byte, []int) {
-	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{10}
+	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SlotRelease) GetSegment() uint32 {
@@ -876,7 +987,7 @@ type SetLogLevel struct {
 
 func (x *SetLogLevel) Reset() {
 	*x = SetLogLevel{}
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[11]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -888,7 +999,7 @@ func (x *SetLogLevel) String() string {
 func (*SetLogLevel) ProtoMessage() {}
 
 func (x *SetLogLevel) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[11]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -901,7 +1012,7 @@ func (x *SetLogLevel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogLevel.ProtoReflect.Descriptor instead.
 func (*SetLogLevel) Descriptor() ([]byte, []int) {
-	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{11}
+	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SetLogLevel) GetLevel() string {
@@ -909,6 +1020,70 @@ func (x *SetLogLevel) GetLevel() string {
 		return x.Level
 	}
 	return ""
+}
+
+// SetTap asks for samples of what passes on one output, or for no more of them. The
+// host asks for outputs that are exclusive to the next member of a chain, which it
+// does not see itself. A plugin that knows no taps goes on as if nothing was asked.
+type SetTap struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which member of the chain, and which of its outputs.
+	Component     uint32 `protobuf:"varint,1,opt,name=component,proto3" json:"component,omitempty"`
+	Output        uint32 `protobuf:"varint,2,opt,name=output,proto3" json:"output,omitempty"`
+	On            bool   `protobuf:"varint,3,opt,name=on,proto3" json:"on,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetTap) Reset() {
+	*x = SetTap{}
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetTap) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetTap) ProtoMessage() {}
+
+func (x *SetTap) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetTap.ProtoReflect.Descriptor instead.
+func (*SetTap) Descriptor() ([]byte, []int) {
+	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *SetTap) GetComponent() uint32 {
+	if x != nil {
+		return x.Component
+	}
+	return 0
+}
+
+func (x *SetTap) GetOutput() uint32 {
+	if x != nil {
+		return x.Output
+	}
+	return 0
+}
+
+func (x *SetTap) GetOn() bool {
+	if x != nil {
+		return x.On
+	}
+	return false
 }
 
 type Heartbeat struct {
@@ -919,7 +1094,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[12]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -931,7 +1106,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[12]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -944,7 +1119,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{12}
+	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{14}
 }
 
 // ControlResponse is what a task says to the host.
@@ -963,6 +1138,8 @@ type ControlResponse struct {
 	//	*ControlResponse_SlotRelease
 	//	*ControlResponse_Log
 	//	*ControlResponse_Report
+	//	*ControlResponse_AwaitingCommits
+	//	*ControlResponse_Tapped
 	Kind          isControlResponse_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -970,7 +1147,7 @@ type ControlResponse struct {
 
 func (x *ControlResponse) Reset() {
 	*x = ControlResponse{}
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[13]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -982,7 +1159,7 @@ func (x *ControlResponse) String() string {
 func (*ControlResponse) ProtoMessage() {}
 
 func (x *ControlResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[13]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -995,7 +1172,7 @@ func (x *ControlResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ControlResponse.ProtoReflect.Descriptor instead.
 func (*ControlResponse) Descriptor() ([]byte, []int) {
-	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{13}
+	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ControlResponse) GetKind() isControlResponse_Kind {
@@ -1104,6 +1281,24 @@ func (x *ControlResponse) GetReport() *Report {
 	return nil
 }
 
+func (x *ControlResponse) GetAwaitingCommits() *AwaitingCommits {
+	if x != nil {
+		if x, ok := x.Kind.(*ControlResponse_AwaitingCommits); ok {
+			return x.AwaitingCommits
+		}
+	}
+	return nil
+}
+
+func (x *ControlResponse) GetTapped() *Tapped {
+	if x != nil {
+		if x, ok := x.Kind.(*ControlResponse_Tapped); ok {
+			return x.Tapped
+		}
+	}
+	return nil
+}
+
 type isControlResponse_Kind interface {
 	isControlResponse_Kind()
 }
@@ -1158,6 +1353,14 @@ type ControlResponse_Report struct {
 	Report *Report `protobuf:"bytes,11,opt,name=report,proto3,oneof"`
 }
 
+type ControlResponse_AwaitingCommits struct {
+	AwaitingCommits *AwaitingCommits `protobuf:"bytes,12,opt,name=awaiting_commits,json=awaitingCommits,proto3,oneof"`
+}
+
+type ControlResponse_Tapped struct {
+	Tapped *Tapped `protobuf:"bytes,13,opt,name=tapped,proto3,oneof"`
+}
+
 func (*ControlResponse_Opened) isControlResponse_Kind() {}
 
 func (*ControlResponse_SnapshotPart) isControlResponse_Kind() {}
@@ -1180,6 +1383,10 @@ func (*ControlResponse_Log) isControlResponse_Kind() {}
 
 func (*ControlResponse_Report) isControlResponse_Kind() {}
 
+func (*ControlResponse_AwaitingCommits) isControlResponse_Kind() {}
+
+func (*ControlResponse_Tapped) isControlResponse_Kind() {}
+
 type Opened struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Ids of the offered segments that the plugin has mapped.
@@ -1190,7 +1397,7 @@ type Opened struct {
 
 func (x *Opened) Reset() {
 	*x = Opened{}
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[14]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1202,7 +1409,7 @@ func (x *Opened) String() string {
 func (*Opened) ProtoMessage() {}
 
 func (x *Opened) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[14]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1215,7 +1422,7 @@ func (x *Opened) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Opened.ProtoReflect.Descriptor instead.
 func (*Opened) Descriptor() ([]byte, []int) {
-	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{14}
+	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Opened) GetSegments() []uint32 {
@@ -1235,7 +1442,7 @@ type SnapshotPart struct {
 
 func (x *SnapshotPart) Reset() {
 	*x = SnapshotPart{}
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[15]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1247,7 +1454,7 @@ func (x *SnapshotPart) String() string {
 func (*SnapshotPart) ProtoMessage() {}
 
 func (x *SnapshotPart) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[15]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1260,7 +1467,7 @@ func (x *SnapshotPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotPart.ProtoReflect.Descriptor instead.
 func (*SnapshotPart) Descriptor() ([]byte, []int) {
-	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{15}
+	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SnapshotPart) GetCheckpoint() uint64 {
@@ -1293,7 +1500,7 @@ type SnapshotDone struct {
 
 func (x *SnapshotDone) Reset() {
 	*x = SnapshotDone{}
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[16]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1305,7 +1512,7 @@ func (x *SnapshotDone) String() string {
 func (*SnapshotDone) ProtoMessage() {}
 
 func (x *SnapshotDone) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[16]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1318,7 +1525,7 @@ func (x *SnapshotDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotDone.ProtoReflect.Descriptor instead.
 func (*SnapshotDone) Descriptor() ([]byte, []int) {
-	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{16}
+	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SnapshotDone) GetCheckpoint() uint64 {
@@ -1350,7 +1557,7 @@ type Exhausted struct {
 
 func (x *Exhausted) Reset() {
 	*x = Exhausted{}
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[17]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1362,7 +1569,7 @@ func (x *Exhausted) String() string {
 func (*Exhausted) ProtoMessage() {}
 
 func (x *Exhausted) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[17]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1375,7 +1582,7 @@ func (x *Exhausted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exhausted.ProtoReflect.Descriptor instead.
 func (*Exhausted) Descriptor() ([]byte, []int) {
-	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{17}
+	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{19}
 }
 
 type Changed struct {
@@ -1389,7 +1596,7 @@ type Changed struct {
 
 func (x *Changed) Reset() {
 	*x = Changed{}
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[18]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1401,7 +1608,7 @@ func (x *Changed) String() string {
 func (*Changed) ProtoMessage() {}
 
 func (x *Changed) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[18]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1414,7 +1621,7 @@ func (x *Changed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Changed.ProtoReflect.Descriptor instead.
 func (*Changed) Descriptor() ([]byte, []int) {
-	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{18}
+	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Changed) GetAfter() uint64 {
@@ -1434,7 +1641,7 @@ type Failed struct {
 
 func (x *Failed) Reset() {
 	*x = Failed{}
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[19]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1446,7 +1653,7 @@ func (x *Failed) String() string {
 func (*Failed) ProtoMessage() {}
 
 func (x *Failed) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[19]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1459,7 +1666,7 @@ func (x *Failed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failed.ProtoReflect.Descriptor instead.
 func (*Failed) Descriptor() ([]byte, []int) {
-	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{19}
+	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Failed) GetError() *Error {
@@ -1477,7 +1684,7 @@ type Closed struct {
 
 func (x *Closed) Reset() {
 	*x = Closed{}
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[20]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1489,7 +1696,7 @@ func (x *Closed) String() string {
 func (*Closed) ProtoMessage() {}
 
 func (x *Closed) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[20]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1502,7 +1709,7 @@ func (x *Closed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Closed.ProtoReflect.Descriptor instead.
 func (*Closed) Descriptor() ([]byte, []int) {
-	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{20}
+	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{22}
 }
 
 type Log struct {
@@ -1516,7 +1723,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[21]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1528,7 +1735,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[21]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1541,7 +1748,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{21}
+	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Log) GetRecords() []*LogRecord {
@@ -1572,7 +1779,7 @@ type LogRecord struct {
 
 func (x *LogRecord) Reset() {
 	*x = LogRecord{}
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[22]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1584,7 +1791,7 @@ func (x *LogRecord) String() string {
 func (*LogRecord) ProtoMessage() {}
 
 func (x *LogRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[22]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1597,7 +1804,7 @@ func (x *LogRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogRecord.ProtoReflect.Descriptor instead.
 func (*LogRecord) Descriptor() ([]byte, []int) {
-	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{22}
+	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *LogRecord) GetTimeUnixNano() int64 {
@@ -1635,22 +1842,128 @@ func (x *LogRecord) GetComponent() uint32 {
 	return 0
 }
 
+// AwaitingCommits says that a sink takes no more data until earlier output is
+// committed, or that it does again. A checkpoint meanwhile does not count as
+// failed for the time that it takes.
+type AwaitingCommits struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Waiting       bool                   `protobuf:"varint,1,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AwaitingCommits) Reset() {
+	*x = AwaitingCommits{}
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AwaitingCommits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AwaitingCommits) ProtoMessage() {}
+
+func (x *AwaitingCommits) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AwaitingCommits.ProtoReflect.Descriptor instead.
+func (*AwaitingCommits) Descriptor() ([]byte, []int) {
+	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *AwaitingCommits) GetWaiting() bool {
+	if x != nil {
+		return x.Waiting
+	}
+	return false
+}
+
+// Tapped is a sample of what passed on an output that is tapped. Taking it must cost
+// next to nothing and hold nothing up: few records a second, the rest counted.
+type Tapped struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A batch with some of the records, in their order; component and port say which
+	// output.
+	Sample *Frame `protobuf:"bytes,1,opt,name=sample,proto3" json:"sample,omitempty"`
+	// So many records passed before these, since the last sample, and are not shown.
+	Dropped       uint64 `protobuf:"varint,2,opt,name=dropped,proto3" json:"dropped,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tapped) Reset() {
+	*x = Tapped{}
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tapped) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tapped) ProtoMessage() {}
+
+func (x *Tapped) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tapped.ProtoReflect.Descriptor instead.
+func (*Tapped) Descriptor() ([]byte, []int) {
+	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *Tapped) GetSample() *Frame {
+	if x != nil {
+		return x.Sample
+	}
+	return nil
+}
+
+func (x *Tapped) GetDropped() uint64 {
+	if x != nil {
+		return x.Dropped
+	}
+	return 0
+}
+
 // Report is sent about once a second while anything changes, and last before
 // Closed. Counters count from the task's opening.
 type Report struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Components []*ComponentReport     `protobuf:"bytes,1,rep,name=components,proto3" json:"components,omitempty"`
 	// Time spent in components' calls, and time spent waiting to send.
-	Busy          *durationpb.Duration `protobuf:"bytes,2,opt,name=busy,proto3" json:"busy,omitempty"`
-	Blocked       *durationpb.Duration `protobuf:"bytes,3,opt,name=blocked,proto3" json:"blocked,omitempty"`
-	Progress      *Progress            `protobuf:"bytes,4,opt,name=progress,proto3" json:"progress,omitempty"`
+	Busy     *durationpb.Duration `protobuf:"bytes,2,opt,name=busy,proto3" json:"busy,omitempty"`
+	Blocked  *durationpb.Duration `protobuf:"bytes,3,opt,name=blocked,proto3" json:"blocked,omitempty"`
+	Progress *Progress            `protobuf:"bytes,4,opt,name=progress,proto3" json:"progress,omitempty"`
+	// Limits.read_records have been read.
+	LimitReached  bool `protobuf:"varint,5,opt,name=limit_reached,json=limitReached,proto3" json:"limit_reached,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[23]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1662,7 +1975,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[23]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1675,7 +1988,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{23}
+	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Report) GetComponents() []*ComponentReport {
@@ -1706,6 +2019,13 @@ func (x *Report) GetProgress() *Progress {
 	return nil
 }
 
+func (x *Report) GetLimitReached() bool {
+	if x != nil {
+		return x.LimitReached
+	}
+	return false
+}
+
 type ComponentReport struct {
 	state              protoimpl.MessageState `protogen:"open.v1"`
 	Component          uint32                 `protobuf:"varint,1,opt,name=component,proto3" json:"component,omitempty"`
@@ -1729,7 +2049,7 @@ type ComponentReport struct {
 
 func (x *ComponentReport) Reset() {
 	*x = ComponentReport{}
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[24]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1741,7 +2061,7 @@ func (x *ComponentReport) String() string {
 func (*ComponentReport) ProtoMessage() {}
 
 func (x *ComponentReport) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[24]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1754,7 +2074,7 @@ func (x *ComponentReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ComponentReport.ProtoReflect.Descriptor instead.
 func (*ComponentReport) Descriptor() ([]byte, []int) {
-	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{24}
+	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ComponentReport) GetComponent() uint32 {
@@ -1863,7 +2183,7 @@ type FailureSample struct {
 
 func (x *FailureSample) Reset() {
 	*x = FailureSample{}
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[25]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1875,7 +2195,7 @@ func (x *FailureSample) String() string {
 func (*FailureSample) ProtoMessage() {}
 
 func (x *FailureSample) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[25]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1888,7 +2208,7 @@ func (x *FailureSample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailureSample.ProtoReflect.Descriptor instead.
 func (*FailureSample) Descriptor() ([]byte, []int) {
-	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{25}
+	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *FailureSample) GetTimeUnixNano() int64 {
@@ -1952,7 +2272,7 @@ type Metric struct {
 
 func (x *Metric) Reset() {
 	*x = Metric{}
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[26]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1964,7 +2284,7 @@ func (x *Metric) String() string {
 func (*Metric) ProtoMessage() {}
 
 func (x *Metric) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[26]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1977,7 +2297,7 @@ func (x *Metric) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metric.ProtoReflect.Descriptor instead.
 func (*Metric) Descriptor() ([]byte, []int) {
-	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{26}
+	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Metric) GetName() string {
@@ -2076,7 +2396,7 @@ type Histogram struct {
 
 func (x *Histogram) Reset() {
 	*x = Histogram{}
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[27]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2088,7 +2408,7 @@ func (x *Histogram) String() string {
 func (*Histogram) ProtoMessage() {}
 
 func (x *Histogram) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[27]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2101,7 +2421,7 @@ func (x *Histogram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Histogram.ProtoReflect.Descriptor instead.
 func (*Histogram) Descriptor() ([]byte, []int) {
-	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{27}
+	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Histogram) GetBounds() []float64 {
@@ -2141,7 +2461,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[28]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2153,7 +2473,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_plugin_v1_control_proto_msgTypes[28]
+	mi := &file_weir_plugin_v1_control_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2166,7 +2486,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{28}
+	return file_weir_plugin_v1_control_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Progress) GetDone() float64 {
@@ -2201,7 +2521,7 @@ var File_weir_plugin_v1_control_proto protoreflect.FileDescriptor
 
 const file_weir_plugin_v1_control_proto_rawDesc = "" +
 	"\n" +
-	"\x1cweir/plugin/v1/control.proto\x12\x0eweir.plugin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x19weir/plugin/v1/task.proto\"\xe2\x04\n" +
+	"\x1cweir/plugin/v1/control.proto\x12\x0eweir.plugin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1aweir/plugin/v1/frame.proto\x1a\x19weir/plugin/v1/task.proto\"\xd0\x05\n" +
 	"\x0eControlRequest\x12*\n" +
 	"\x04open\x18\x01 \x01(\v2\x14.weir.plugin.v1.OpenH\x00R\x04open\x12@\n" +
 	"\frestore_part\x18\x02 \x01(\v2\x1b.weir.plugin.v1.RestorePartH\x00R\vrestorePart\x126\n" +
@@ -2213,8 +2533,10 @@ const file_weir_plugin_v1_control_proto_rawDesc = "" +
 	"\fslot_release\x18\b \x01(\v2\x1b.weir.plugin.v1.SlotReleaseH\x00R\vslotRelease\x12A\n" +
 	"\rset_log_level\x18\t \x01(\v2\x1b.weir.plugin.v1.SetLogLevelH\x00R\vsetLogLevel\x129\n" +
 	"\theartbeat\x18\n" +
-	" \x01(\v2\x19.weir.plugin.v1.HeartbeatH\x00R\theartbeatB\x06\n" +
-	"\x04kind\"\xb1\x04\n" +
+	" \x01(\v2\x19.weir.plugin.v1.HeartbeatH\x00R\theartbeat\x129\n" +
+	"\tcommitted\x18\v \x01(\v2\x19.weir.plugin.v1.CommittedH\x00R\tcommitted\x121\n" +
+	"\aset_tap\x18\f \x01(\v2\x16.weir.plugin.v1.SetTapH\x00R\x06setTapB\x06\n" +
+	"\x04kind\"\xdf\x04\n" +
 	"\x04Open\x12+\n" +
 	"\x04task\x18\x01 \x01(\v2\x17.weir.plugin.v1.TaskRefR\x04task\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\tR\acluster\x12\x1a\n" +
@@ -2230,20 +2552,23 @@ const file_weir_plugin_v1_control_proto_rawDesc = "" +
 	"\vheld_splits\x18\v \x03(\tR\n" +
 	"heldSplits\x123\n" +
 	"\bsegments\x18\f \x03(\v2\x17.weir.plugin.v1.SegmentR\bsegments\x12H\n" +
-	"\x12checkpoint_timeout\x18\r \x01(\v2\x19.google.protobuf.DurationR\x11checkpointTimeout\"\x87\x01\n" +
+	"\x12checkpoint_timeout\x18\r \x01(\v2\x19.google.protobuf.DurationR\x11checkpointTimeout\x12\x12\n" +
+	"\x04pool\x18\x0e \x01(\rR\x04pool\x12\x18\n" +
+	"\ascratch\x18\x0f \x01(\tR\ascratch\"\x87\x01\n" +
 	"\aSegment\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x1d\n" +
 	"\n" +
 	"slot_bytes\x18\x03 \x01(\rR\tslotBytes\x12\x14\n" +
 	"\x05slots\x18\x04 \x01(\rR\x05slots\x12#\n" +
-	"\rplugin_writes\x18\x05 \x01(\bR\fpluginWrites\"\xa9\x01\n" +
+	"\rplugin_writes\x18\x05 \x01(\bR\fpluginWrites\"\xcc\x01\n" +
 	"\x06Limits\x12\x1f\n" +
 	"\vbatch_bytes\x18\x01 \x01(\rR\n" +
 	"batchBytes\x121\n" +
 	"\x06linger\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06linger\x12(\n" +
 	"\x10max_record_bytes\x18\x03 \x01(\rR\x0emaxRecordBytes\x12!\n" +
-	"\fmemory_bytes\x18\x04 \x01(\x04R\vmemoryBytes\">\n" +
+	"\fmemory_bytes\x18\x04 \x01(\x04R\vmemoryBytes\x12!\n" +
+	"\fread_records\x18\x05 \x01(\x04R\vreadRecords\">\n" +
 	"\vRestorePart\x12/\n" +
 	"\aentries\x18\x01 \x03(\v2\x15.weir.plugin.v1.EntryR\aentries\"\n" +
 	"\n" +
@@ -2255,7 +2580,9 @@ const file_weir_plugin_v1_control_proto_rawDesc = "" +
 	"\aAborted\x12\x1e\n" +
 	"\n" +
 	"checkpoint\x18\x01 \x01(\x04R\n" +
-	"checkpoint\"d\n" +
+	"checkpoint\"%\n" +
+	"\tCommitted\x12\x18\n" +
+	"\athrough\x18\x01 \x01(\x04R\athrough\"d\n" +
 	"\fSplitRequest\x12\x16\n" +
 	"\x06reader\x18\x01 \x01(\rR\x06reader\x12\x12\n" +
 	"\x04want\x18\x02 \x01(\rR\x04want\x12\x14\n" +
@@ -2266,8 +2593,12 @@ const file_weir_plugin_v1_control_proto_rawDesc = "" +
 	"\asegment\x18\x01 \x01(\rR\asegment\x12\x14\n" +
 	"\x05slots\x18\x02 \x03(\rR\x05slots\"#\n" +
 	"\vSetLogLevel\x12\x14\n" +
-	"\x05level\x18\x01 \x01(\tR\x05level\"\v\n" +
-	"\tHeartbeat\"\x8b\x05\n" +
+	"\x05level\x18\x01 \x01(\tR\x05level\"N\n" +
+	"\x06SetTap\x12\x1c\n" +
+	"\tcomponent\x18\x01 \x01(\rR\tcomponent\x12\x16\n" +
+	"\x06output\x18\x02 \x01(\rR\x06output\x12\x0e\n" +
+	"\x02on\x18\x03 \x01(\bR\x02on\"\v\n" +
+	"\tHeartbeat\"\x8b\x06\n" +
 	"\x0fControlResponse\x120\n" +
 	"\x06opened\x18\x01 \x01(\v2\x16.weir.plugin.v1.OpenedH\x00R\x06opened\x12C\n" +
 	"\rsnapshot_part\x18\x02 \x01(\v2\x1c.weir.plugin.v1.SnapshotPartH\x00R\fsnapshotPart\x12C\n" +
@@ -2280,7 +2611,9 @@ const file_weir_plugin_v1_control_proto_rawDesc = "" +
 	"\fslot_release\x18\t \x01(\v2\x1b.weir.plugin.v1.SlotReleaseH\x00R\vslotRelease\x12'\n" +
 	"\x03log\x18\n" +
 	" \x01(\v2\x13.weir.plugin.v1.LogH\x00R\x03log\x120\n" +
-	"\x06report\x18\v \x01(\v2\x16.weir.plugin.v1.ReportH\x00R\x06reportB\x06\n" +
+	"\x06report\x18\v \x01(\v2\x16.weir.plugin.v1.ReportH\x00R\x06report\x12L\n" +
+	"\x10awaiting_commits\x18\f \x01(\v2\x1f.weir.plugin.v1.AwaitingCommitsH\x00R\x0fawaitingCommits\x120\n" +
+	"\x06tapped\x18\r \x01(\v2\x16.weir.plugin.v1.TappedH\x00R\x06tappedB\x06\n" +
 	"\x04kind\"$\n" +
 	"\x06Opened\x12\x1a\n" +
 	"\bsegments\x18\x01 \x03(\rR\bsegments\"_\n" +
@@ -2311,14 +2644,20 @@ const file_weir_plugin_v1_control_proto_rawDesc = "" +
 	"\n" +
 	"attributes\x18\x04 \x01(\fR\n" +
 	"attributes\x12\x1c\n" +
-	"\tcomponent\x18\x05 \x01(\rR\tcomponent\"\xe3\x01\n" +
+	"\tcomponent\x18\x05 \x01(\rR\tcomponent\"+\n" +
+	"\x0fAwaitingCommits\x12\x18\n" +
+	"\awaiting\x18\x01 \x01(\bR\awaiting\"Q\n" +
+	"\x06Tapped\x12-\n" +
+	"\x06sample\x18\x01 \x01(\v2\x15.weir.plugin.v1.FrameR\x06sample\x12\x18\n" +
+	"\adropped\x18\x02 \x01(\x04R\adropped\"\x88\x02\n" +
 	"\x06Report\x12?\n" +
 	"\n" +
 	"components\x18\x01 \x03(\v2\x1f.weir.plugin.v1.ComponentReportR\n" +
 	"components\x12-\n" +
 	"\x04busy\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x04busy\x123\n" +
 	"\ablocked\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\ablocked\x124\n" +
-	"\bprogress\x18\x04 \x01(\v2\x18.weir.plugin.v1.ProgressR\bprogress\"\xf1\x03\n" +
+	"\bprogress\x18\x04 \x01(\v2\x18.weir.plugin.v1.ProgressR\bprogress\x12#\n" +
+	"\rlimit_reached\x18\x05 \x01(\bR\flimitReached\"\xf1\x03\n" +
 	"\x0fComponentReport\x12\x1c\n" +
 	"\tcomponent\x18\x01 \x01(\rR\tcomponent\x12\x1d\n" +
 	"\n" +
@@ -2377,7 +2716,7 @@ func file_weir_plugin_v1_control_proto_rawDescGZIP() []byte {
 	return file_weir_plugin_v1_control_proto_rawDescData
 }
 
-var file_weir_plugin_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_weir_plugin_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_weir_plugin_v1_control_proto_goTypes = []any{
 	(*ControlRequest)(nil),      // 0: weir.plugin.v1.ControlRequest
 	(*Open)(nil),                // 1: weir.plugin.v1.Open
@@ -2387,33 +2726,38 @@ var file_weir_plugin_v1_control_proto_goTypes = []any{
 	(*Restored)(nil),            // 5: weir.plugin.v1.Restored
 	(*Completed)(nil),           // 6: weir.plugin.v1.Completed
 	(*Aborted)(nil),             // 7: weir.plugin.v1.Aborted
-	(*SplitRequest)(nil),        // 8: weir.plugin.v1.SplitRequest
-	(*Close)(nil),               // 9: weir.plugin.v1.Close
-	(*SlotRelease)(nil),         // 10: weir.plugin.v1.SlotRelease
-	(*SetLogLevel)(nil),         // 11: weir.plugin.v1.SetLogLevel
-	(*Heartbeat)(nil),           // 12: weir.plugin.v1.Heartbeat
-	(*ControlResponse)(nil),     // 13: weir.plugin.v1.ControlResponse
-	(*Opened)(nil),              // 14: weir.plugin.v1.Opened
-	(*SnapshotPart)(nil),        // 15: weir.plugin.v1.SnapshotPart
-	(*SnapshotDone)(nil),        // 16: weir.plugin.v1.SnapshotDone
-	(*Exhausted)(nil),           // 17: weir.plugin.v1.Exhausted
-	(*Changed)(nil),             // 18: weir.plugin.v1.Changed
-	(*Failed)(nil),              // 19: weir.plugin.v1.Failed
-	(*Closed)(nil),              // 20: weir.plugin.v1.Closed
-	(*Log)(nil),                 // 21: weir.plugin.v1.Log
-	(*LogRecord)(nil),           // 22: weir.plugin.v1.LogRecord
-	(*Report)(nil),              // 23: weir.plugin.v1.Report
-	(*ComponentReport)(nil),     // 24: weir.plugin.v1.ComponentReport
-	(*FailureSample)(nil),       // 25: weir.plugin.v1.FailureSample
-	(*Metric)(nil),              // 26: weir.plugin.v1.Metric
-	(*Histogram)(nil),           // 27: weir.plugin.v1.Histogram
-	(*Progress)(nil),            // 28: weir.plugin.v1.Progress
-	nil,                         // 29: weir.plugin.v1.Metric.LabelsEntry
-	(*TaskRef)(nil),             // 30: weir.plugin.v1.TaskRef
-	(*Member)(nil),              // 31: weir.plugin.v1.Member
-	(*durationpb.Duration)(nil), // 32: google.protobuf.Duration
-	(*Entry)(nil),               // 33: weir.plugin.v1.Entry
-	(*Error)(nil),               // 34: weir.plugin.v1.Error
+	(*Committed)(nil),           // 8: weir.plugin.v1.Committed
+	(*SplitRequest)(nil),        // 9: weir.plugin.v1.SplitRequest
+	(*Close)(nil),               // 10: weir.plugin.v1.Close
+	(*SlotRelease)(nil),         // 11: weir.plugin.v1.SlotRelease
+	(*SetLogLevel)(nil),         // 12: weir.plugin.v1.SetLogLevel
+	(*SetTap)(nil),              // 13: weir.plugin.v1.SetTap
+	(*Heartbeat)(nil),           // 14: weir.plugin.v1.Heartbeat
+	(*ControlResponse)(nil),     // 15: weir.plugin.v1.ControlResponse
+	(*Opened)(nil),              // 16: weir.plugin.v1.Opened
+	(*SnapshotPart)(nil),        // 17: weir.plugin.v1.SnapshotPart
+	(*SnapshotDone)(nil),        // 18: weir.plugin.v1.SnapshotDone
+	(*Exhausted)(nil),           // 19: weir.plugin.v1.Exhausted
+	(*Changed)(nil),             // 20: weir.plugin.v1.Changed
+	(*Failed)(nil),              // 21: weir.plugin.v1.Failed
+	(*Closed)(nil),              // 22: weir.plugin.v1.Closed
+	(*Log)(nil),                 // 23: weir.plugin.v1.Log
+	(*LogRecord)(nil),           // 24: weir.plugin.v1.LogRecord
+	(*AwaitingCommits)(nil),     // 25: weir.plugin.v1.AwaitingCommits
+	(*Tapped)(nil),              // 26: weir.plugin.v1.Tapped
+	(*Report)(nil),              // 27: weir.plugin.v1.Report
+	(*ComponentReport)(nil),     // 28: weir.plugin.v1.ComponentReport
+	(*FailureSample)(nil),       // 29: weir.plugin.v1.FailureSample
+	(*Metric)(nil),              // 30: weir.plugin.v1.Metric
+	(*Histogram)(nil),           // 31: weir.plugin.v1.Histogram
+	(*Progress)(nil),            // 32: weir.plugin.v1.Progress
+	nil,                         // 33: weir.plugin.v1.Metric.LabelsEntry
+	(*TaskRef)(nil),             // 34: weir.plugin.v1.TaskRef
+	(*Member)(nil),              // 35: weir.plugin.v1.Member
+	(*durationpb.Duration)(nil), // 36: google.protobuf.Duration
+	(*Entry)(nil),               // 37: weir.plugin.v1.Entry
+	(*Error)(nil),               // 38: weir.plugin.v1.Error
+	(*Frame)(nil),               // 39: weir.plugin.v1.Frame
 }
 var file_weir_plugin_v1_control_proto_depIdxs = []int32{
 	1,  // 0: weir.plugin.v1.ControlRequest.open:type_name -> weir.plugin.v1.Open
@@ -2421,48 +2765,53 @@ var file_weir_plugin_v1_control_proto_depIdxs = []int32{
 	5,  // 2: weir.plugin.v1.ControlRequest.restored:type_name -> weir.plugin.v1.Restored
 	6,  // 3: weir.plugin.v1.ControlRequest.completed:type_name -> weir.plugin.v1.Completed
 	7,  // 4: weir.plugin.v1.ControlRequest.aborted:type_name -> weir.plugin.v1.Aborted
-	8,  // 5: weir.plugin.v1.ControlRequest.split_request:type_name -> weir.plugin.v1.SplitRequest
-	9,  // 6: weir.plugin.v1.ControlRequest.close:type_name -> weir.plugin.v1.Close
-	10, // 7: weir.plugin.v1.ControlRequest.slot_release:type_name -> weir.plugin.v1.SlotRelease
-	11, // 8: weir.plugin.v1.ControlRequest.set_log_level:type_name -> weir.plugin.v1.SetLogLevel
-	12, // 9: weir.plugin.v1.ControlRequest.heartbeat:type_name -> weir.plugin.v1.Heartbeat
-	30, // 10: weir.plugin.v1.Open.task:type_name -> weir.plugin.v1.TaskRef
-	31, // 11: weir.plugin.v1.Open.chain:type_name -> weir.plugin.v1.Member
-	3,  // 12: weir.plugin.v1.Open.limits:type_name -> weir.plugin.v1.Limits
-	32, // 13: weir.plugin.v1.Open.lease:type_name -> google.protobuf.Duration
-	2,  // 14: weir.plugin.v1.Open.segments:type_name -> weir.plugin.v1.Segment
-	32, // 15: weir.plugin.v1.Open.checkpoint_timeout:type_name -> google.protobuf.Duration
-	32, // 16: weir.plugin.v1.Limits.linger:type_name -> google.protobuf.Duration
-	33, // 17: weir.plugin.v1.RestorePart.entries:type_name -> weir.plugin.v1.Entry
-	14, // 18: weir.plugin.v1.ControlResponse.opened:type_name -> weir.plugin.v1.Opened
-	15, // 19: weir.plugin.v1.ControlResponse.snapshot_part:type_name -> weir.plugin.v1.SnapshotPart
-	16, // 20: weir.plugin.v1.ControlResponse.snapshot_done:type_name -> weir.plugin.v1.SnapshotDone
-	8,  // 21: weir.plugin.v1.ControlResponse.split_request:type_name -> weir.plugin.v1.SplitRequest
-	17, // 22: weir.plugin.v1.ControlResponse.exhausted:type_name -> weir.plugin.v1.Exhausted
-	18, // 23: weir.plugin.v1.ControlResponse.changed:type_name -> weir.plugin.v1.Changed
-	19, // 24: weir.plugin.v1.ControlResponse.failed:type_name -> weir.plugin.v1.Failed
-	20, // 25: weir.plugin.v1.ControlResponse.closed:type_name -> weir.plugin.v1.Closed
-	10, // 26: weir.plugin.v1.ControlResponse.slot_release:type_name -> weir.plugin.v1.SlotRelease
-	21, // 27: weir.plugin.v1.ControlResponse.log:type_name -> weir.plugin.v1.Log
-	23, // 28: weir.plugin.v1.ControlResponse.report:type_name -> weir.plugin.v1.Report
-	33, // 29: weir.plugin.v1.SnapshotPart.entries:type_name -> weir.plugin.v1.Entry
-	32, // 30: weir.plugin.v1.SnapshotDone.synchronous:type_name -> google.protobuf.Duration
-	34, // 31: weir.plugin.v1.SnapshotDone.error:type_name -> weir.plugin.v1.Error
-	34, // 32: weir.plugin.v1.Failed.error:type_name -> weir.plugin.v1.Error
-	22, // 33: weir.plugin.v1.Log.records:type_name -> weir.plugin.v1.LogRecord
-	24, // 34: weir.plugin.v1.Report.components:type_name -> weir.plugin.v1.ComponentReport
-	32, // 35: weir.plugin.v1.Report.busy:type_name -> google.protobuf.Duration
-	32, // 36: weir.plugin.v1.Report.blocked:type_name -> google.protobuf.Duration
-	28, // 37: weir.plugin.v1.Report.progress:type_name -> weir.plugin.v1.Progress
-	25, // 38: weir.plugin.v1.ComponentReport.samples:type_name -> weir.plugin.v1.FailureSample
-	26, // 39: weir.plugin.v1.ComponentReport.metrics:type_name -> weir.plugin.v1.Metric
-	29, // 40: weir.plugin.v1.Metric.labels:type_name -> weir.plugin.v1.Metric.LabelsEntry
-	27, // 41: weir.plugin.v1.Metric.histogram:type_name -> weir.plugin.v1.Histogram
-	42, // [42:42] is the sub-list for method output_type
-	42, // [42:42] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	9,  // 5: weir.plugin.v1.ControlRequest.split_request:type_name -> weir.plugin.v1.SplitRequest
+	10, // 6: weir.plugin.v1.ControlRequest.close:type_name -> weir.plugin.v1.Close
+	11, // 7: weir.plugin.v1.ControlRequest.slot_release:type_name -> weir.plugin.v1.SlotRelease
+	12, // 8: weir.plugin.v1.ControlRequest.set_log_level:type_name -> weir.plugin.v1.SetLogLevel
+	14, // 9: weir.plugin.v1.ControlRequest.heartbeat:type_name -> weir.plugin.v1.Heartbeat
+	8,  // 10: weir.plugin.v1.ControlRequest.committed:type_name -> weir.plugin.v1.Committed
+	13, // 11: weir.plugin.v1.ControlRequest.set_tap:type_name -> weir.plugin.v1.SetTap
+	34, // 12: weir.plugin.v1.Open.task:type_name -> weir.plugin.v1.TaskRef
+	35, // 13: weir.plugin.v1.Open.chain:type_name -> weir.plugin.v1.Member
+	3,  // 14: weir.plugin.v1.Open.limits:type_name -> weir.plugin.v1.Limits
+	36, // 15: weir.plugin.v1.Open.lease:type_name -> google.protobuf.Duration
+	2,  // 16: weir.plugin.v1.Open.segments:type_name -> weir.plugin.v1.Segment
+	36, // 17: weir.plugin.v1.Open.checkpoint_timeout:type_name -> google.protobuf.Duration
+	36, // 18: weir.plugin.v1.Limits.linger:type_name -> google.protobuf.Duration
+	37, // 19: weir.plugin.v1.RestorePart.entries:type_name -> weir.plugin.v1.Entry
+	16, // 20: weir.plugin.v1.ControlResponse.opened:type_name -> weir.plugin.v1.Opened
+	17, // 21: weir.plugin.v1.ControlResponse.snapshot_part:type_name -> weir.plugin.v1.SnapshotPart
+	18, // 22: weir.plugin.v1.ControlResponse.snapshot_done:type_name -> weir.plugin.v1.SnapshotDone
+	9,  // 23: weir.plugin.v1.ControlResponse.split_request:type_name -> weir.plugin.v1.SplitRequest
+	19, // 24: weir.plugin.v1.ControlResponse.exhausted:type_name -> weir.plugin.v1.Exhausted
+	20, // 25: weir.plugin.v1.ControlResponse.changed:type_name -> weir.plugin.v1.Changed
+	21, // 26: weir.plugin.v1.ControlResponse.failed:type_name -> weir.plugin.v1.Failed
+	22, // 27: weir.plugin.v1.ControlResponse.closed:type_name -> weir.plugin.v1.Closed
+	11, // 28: weir.plugin.v1.ControlResponse.slot_release:type_name -> weir.plugin.v1.SlotRelease
+	23, // 29: weir.plugin.v1.ControlResponse.log:type_name -> weir.plugin.v1.Log
+	27, // 30: weir.plugin.v1.ControlResponse.report:type_name -> weir.plugin.v1.Report
+	25, // 31: weir.plugin.v1.ControlResponse.awaiting_commits:type_name -> weir.plugin.v1.AwaitingCommits
+	26, // 32: weir.plugin.v1.ControlResponse.tapped:type_name -> weir.plugin.v1.Tapped
+	37, // 33: weir.plugin.v1.SnapshotPart.entries:type_name -> weir.plugin.v1.Entry
+	36, // 34: weir.plugin.v1.SnapshotDone.synchronous:type_name -> google.protobuf.Duration
+	38, // 35: weir.plugin.v1.SnapshotDone.error:type_name -> weir.plugin.v1.Error
+	38, // 36: weir.plugin.v1.Failed.error:type_name -> weir.plugin.v1.Error
+	24, // 37: weir.plugin.v1.Log.records:type_name -> weir.plugin.v1.LogRecord
+	39, // 38: weir.plugin.v1.Tapped.sample:type_name -> weir.plugin.v1.Frame
+	28, // 39: weir.plugin.v1.Report.components:type_name -> weir.plugin.v1.ComponentReport
+	36, // 40: weir.plugin.v1.Report.busy:type_name -> google.protobuf.Duration
+	36, // 41: weir.plugin.v1.Report.blocked:type_name -> google.protobuf.Duration
+	32, // 42: weir.plugin.v1.Report.progress:type_name -> weir.plugin.v1.Progress
+	29, // 43: weir.plugin.v1.ComponentReport.samples:type_name -> weir.plugin.v1.FailureSample
+	30, // 44: weir.plugin.v1.ComponentReport.metrics:type_name -> weir.plugin.v1.Metric
+	33, // 45: weir.plugin.v1.Metric.labels:type_name -> weir.plugin.v1.Metric.LabelsEntry
+	31, // 46: weir.plugin.v1.Metric.histogram:type_name -> weir.plugin.v1.Histogram
+	47, // [47:47] is the sub-list for method output_type
+	47, // [47:47] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_weir_plugin_v1_control_proto_init() }
@@ -2470,6 +2819,7 @@ func file_weir_plugin_v1_control_proto_init() {
 	if File_weir_plugin_v1_control_proto != nil {
 		return
 	}
+	file_weir_plugin_v1_frame_proto_init()
 	file_weir_plugin_v1_task_proto_init()
 	file_weir_plugin_v1_control_proto_msgTypes[0].OneofWrappers = []any{
 		(*ControlRequest_Open)(nil),
@@ -2482,8 +2832,10 @@ func file_weir_plugin_v1_control_proto_init() {
 		(*ControlRequest_SlotRelease)(nil),
 		(*ControlRequest_SetLogLevel)(nil),
 		(*ControlRequest_Heartbeat)(nil),
+		(*ControlRequest_Committed)(nil),
+		(*ControlRequest_SetTap)(nil),
 	}
-	file_weir_plugin_v1_control_proto_msgTypes[13].OneofWrappers = []any{
+	file_weir_plugin_v1_control_proto_msgTypes[15].OneofWrappers = []any{
 		(*ControlResponse_Opened)(nil),
 		(*ControlResponse_SnapshotPart)(nil),
 		(*ControlResponse_SnapshotDone)(nil),
@@ -2495,8 +2847,10 @@ func file_weir_plugin_v1_control_proto_init() {
 		(*ControlResponse_SlotRelease)(nil),
 		(*ControlResponse_Log)(nil),
 		(*ControlResponse_Report)(nil),
+		(*ControlResponse_AwaitingCommits)(nil),
+		(*ControlResponse_Tapped)(nil),
 	}
-	file_weir_plugin_v1_control_proto_msgTypes[26].OneofWrappers = []any{
+	file_weir_plugin_v1_control_proto_msgTypes[30].OneofWrappers = []any{
 		(*Metric_Counter)(nil),
 		(*Metric_Gauge)(nil),
 		(*Metric_Histogram)(nil),
@@ -2507,7 +2861,7 @@ func file_weir_plugin_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_plugin_v1_control_proto_rawDesc), len(file_weir_plugin_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   30,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

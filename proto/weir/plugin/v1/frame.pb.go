@@ -273,7 +273,9 @@ type Frame_NoMoreSplits struct {
 }
 
 type Frame_SplitOpened struct {
-	// Reader to host, before and after a split's records.
+	// Reader to host, before and after a split's records; and on, along forward
+	// edges, to an operator with Member.event_time, through those that claim
+	// event_time.
 	SplitOpened *SplitOpened `protobuf:"bytes,10,opt,name=split_opened,json=splitOpened,proto3,oneof"`
 }
 
@@ -687,7 +689,8 @@ func (x *SegmentRef) GetLength() uint32 {
 // ones. Never goes back. To a plugin, the host sends the minimum over inputs.
 type Watermark struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Nanoseconds since the Unix epoch; the largest int64 ends event time.
+	// Nanoseconds since the Unix epoch; the largest int64 ends event time, the
+	// smallest is none and only ends Idle.
 	Time          int64 `protobuf:"varint,1,opt,name=time,proto3" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -733,7 +736,11 @@ func (x *Watermark) GetTime() int64 {
 // Idle says that this output (to the plugin: this task's inputs together) has no
 // watermark to wait for until the next Watermark.
 type Idle struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A source has given this task no split at present. While no task of the source
+	// has one, its watermark stays where it is rather than being left out: what
+	// comes next must not be late because of another source.
+	NoSplit       bool `protobuf:"varint,1,opt,name=no_split,json=noSplit,proto3" json:"no_split,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -766,6 +773,13 @@ func (x *Idle) ProtoReflect() protoreflect.Message {
 // Deprecated: Use Idle.ProtoReflect.Descriptor instead.
 func (*Idle) Descriptor() ([]byte, []int) {
 	return file_weir_plugin_v1_frame_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Idle) GetNoSplit() bool {
+	if x != nil {
+		return x.NoSplit
+	}
+	return false
 }
 
 // Barrier divides the stream into what belongs to a checkpoint and what does
@@ -918,6 +932,9 @@ func (x *Split) GetOrdinal() uint64 {
 	return 0
 }
 
+// Assign gives splits to a reader. Without any it says that there is none for it at
+// present: a reader that holds no split says Idle then, and not before, since it may
+// be about to get one.
 type Assign struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Splits        []*Split               `protobuf:"bytes,1,rep,name=splits,proto3" json:"splits,omitempty"`
@@ -1146,8 +1163,9 @@ const file_weir_plugin_v1_frame_proto_rawDesc = "" +
 	"\x04slot\x18\x02 \x01(\rR\x04slot\x12\x16\n" +
 	"\x06length\x18\x03 \x01(\rR\x06length\"\x1f\n" +
 	"\tWatermark\x12\x12\n" +
-	"\x04time\x18\x01 \x01(\x03R\x04time\"\x06\n" +
-	"\x04Idle\"c\n" +
+	"\x04time\x18\x01 \x01(\x03R\x04time\"!\n" +
+	"\x04Idle\x12\x19\n" +
+	"\bno_split\x18\x01 \x01(\bR\anoSplit\"c\n" +
 	"\aBarrier\x12\x1e\n" +
 	"\n" +
 	"checkpoint\x18\x01 \x01(\x04R\n" +

@@ -9,6 +9,7 @@ package pluginv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -845,7 +846,12 @@ type Capabilities struct {
 	ConcurrentSplits uint32 `protobuf:"varint,12,opt,name=concurrent_splits,json=concurrentSplits,proto3" json:"concurrent_splits,omitempty"`
 	// Sink: throws every record away, so that no guarantee means anything for it. A
 	// restriction rather than a claim.
-	Discards      bool `protobuf:"varint,13,opt,name=discards,proto3" json:"discards,omitempty"`
+	Discards bool `protobuf:"varint,13,opt,name=discards,proto3" json:"discards,omitempty"`
+	// Operator: works by event time, so that every source that leads to it has to set
+	// it. A configuration may take that away.
+	ByEventTime bool `protobuf:"varint,14,opt,name=by_event_time,json=byEventTime,proto3" json:"by_event_time,omitempty"`
+	// Operator with keyed_state: can keep it on disk (Member.state).
+	DiskState     bool `protobuf:"varint,15,opt,name=disk_state,json=diskState,proto3" json:"disk_state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -967,6 +973,20 @@ func (x *Capabilities) GetConcurrentSplits() uint32 {
 func (x *Capabilities) GetDiscards() bool {
 	if x != nil {
 		return x.Discards
+	}
+	return false
+}
+
+func (x *Capabilities) GetByEventTime() bool {
+	if x != nil {
+		return x.ByEventTime
+	}
+	return false
+}
+
+func (x *Capabilities) GetDiskState() bool {
+	if x != nil {
+		return x.DiskState
 	}
 	return false
 }
@@ -1186,12 +1206,15 @@ func (x *ValidateResponse) GetOutputs() []*Output {
 }
 
 type ProbeRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Kind          Kind                   `protobuf:"varint,1,opt,name=kind,proto3,enum=weir.plugin.v1.Kind" json:"kind,omitempty"`
-	Component     string                 `protobuf:"bytes,2,opt,name=component,proto3" json:"component,omitempty"`
-	Config        []byte                 `protobuf:"bytes,3,opt,name=config,proto3" json:"config,omitempty"`
-	Owner         *Owner                 `protobuf:"bytes,4,opt,name=owner,proto3" json:"owner,omitempty"`
-	SecretPaths   []string               `protobuf:"bytes,5,rep,name=secret_paths,json=secretPaths,proto3" json:"secret_paths,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Kind        Kind                   `protobuf:"varint,1,opt,name=kind,proto3,enum=weir.plugin.v1.Kind" json:"kind,omitempty"`
+	Component   string                 `protobuf:"bytes,2,opt,name=component,proto3" json:"component,omitempty"`
+	Config      []byte                 `protobuf:"bytes,3,opt,name=config,proto3" json:"config,omitempty"`
+	Owner       *Owner                 `protobuf:"bytes,4,opt,name=owner,proto3" json:"owner,omitempty"`
+	SecretPaths []string               `protobuf:"bytes,5,rep,name=secret_paths,json=secretPaths,proto3" json:"secret_paths,omitempty"`
+	// To a sink: the longest that its output may stay prepared before Commit comes,
+	// with everything that the pipeline tolerates.
+	CommitWithin  *durationpb.Duration `protobuf:"bytes,6,opt,name=commit_within,json=commitWithin,proto3" json:"commit_within,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1257,6 +1280,13 @@ func (x *ProbeRequest) GetOwner() *Owner {
 func (x *ProbeRequest) GetSecretPaths() []string {
 	if x != nil {
 		return x.SecretPaths
+	}
+	return nil
+}
+
+func (x *ProbeRequest) GetCommitWithin() *durationpb.Duration {
+	if x != nil {
+		return x.CommitWithin
 	}
 	return nil
 }
@@ -1393,7 +1423,7 @@ var File_weir_plugin_v1_manifest_proto protoreflect.FileDescriptor
 
 const file_weir_plugin_v1_manifest_proto_rawDesc = "" +
 	"\n" +
-	"\x1dweir/plugin/v1/manifest.proto\x12\x0eweir.plugin.v1\x1a\x19weir/plugin/v1/task.proto\"4\n" +
+	"\x1dweir/plugin/v1/manifest.proto\x12\x0eweir.plugin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x19weir/plugin/v1/task.proto\"4\n" +
 	"\x0fDescribeRequest\x12!\n" +
 	"\fhost_version\x18\x01 \x01(\tR\vhostVersion\"H\n" +
 	"\x10DescribeResponse\x124\n" +
@@ -1467,7 +1497,7 @@ const file_weir_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x0fTYPE_EXPRESSION\x10\n" +
 	"\x12\x1f\n" +
 	"\x1bTYPE_CONSTANT_OR_EXPRESSION\x10\v\x12\f\n" +
-	"\bTYPE_ANY\x10\f\"\xaf\x03\n" +
+	"\bTYPE_ANY\x10\f\"\xf2\x03\n" +
 	"\fCapabilities\x12\x18\n" +
 	"\abounded\x18\x01 \x01(\bR\abounded\x12\x1e\n" +
 	"\n" +
@@ -1487,7 +1517,10 @@ const file_weir_plugin_v1_manifest_proto_rawDesc = "" +
 	" \x01(\bR\x05local\x12\x1a\n" +
 	"\bsegments\x18\v \x01(\bR\bsegments\x12+\n" +
 	"\x11concurrent_splits\x18\f \x01(\rR\x10concurrentSplits\x12\x1a\n" +
-	"\bdiscards\x18\r \x01(\bR\bdiscards\"y\n" +
+	"\bdiscards\x18\r \x01(\bR\bdiscards\x12\"\n" +
+	"\rby_event_time\x18\x0e \x01(\bR\vbyEventTime\x12\x1d\n" +
+	"\n" +
+	"disk_state\x18\x0f \x01(\bR\tdiskState\"y\n" +
 	"\x05Owner\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x1a\n" +
 	"\bpipeline\x18\x02 \x01(\tR\bpipeline\x12\x10\n" +
@@ -1502,13 +1535,14 @@ const file_weir_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x10ValidateResponse\x12-\n" +
 	"\x06faults\x18\x01 \x03(\v2\x15.weir.plugin.v1.FaultR\x06faults\x12@\n" +
 	"\fcapabilities\x18\x02 \x01(\v2\x1c.weir.plugin.v1.CapabilitiesR\fcapabilities\x120\n" +
-	"\aoutputs\x18\x03 \x03(\v2\x16.weir.plugin.v1.OutputR\aoutputs\"\xbe\x01\n" +
+	"\aoutputs\x18\x03 \x03(\v2\x16.weir.plugin.v1.OutputR\aoutputs\"\xfe\x01\n" +
 	"\fProbeRequest\x12(\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x14.weir.plugin.v1.KindR\x04kind\x12\x1c\n" +
 	"\tcomponent\x18\x02 \x01(\tR\tcomponent\x12\x16\n" +
 	"\x06config\x18\x03 \x01(\fR\x06config\x12+\n" +
 	"\x05owner\x18\x04 \x01(\v2\x15.weir.plugin.v1.OwnerR\x05owner\x12!\n" +
-	"\fsecret_paths\x18\x05 \x03(\tR\vsecretPaths\">\n" +
+	"\fsecret_paths\x18\x05 \x03(\tR\vsecretPaths\x12>\n" +
+	"\rcommit_within\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\fcommitWithin\">\n" +
 	"\rProbeResponse\x12-\n" +
 	"\x06faults\x18\x01 \x03(\v2\x15.weir.plugin.v1.FaultR\x06faults\"{\n" +
 	"\x05Fault\x12\x12\n" +
@@ -1538,24 +1572,25 @@ func file_weir_plugin_v1_manifest_proto_rawDescGZIP() []byte {
 var file_weir_plugin_v1_manifest_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_weir_plugin_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_weir_plugin_v1_manifest_proto_goTypes = []any{
-	(Kind)(0),                // 0: weir.plugin.v1.Kind
-	(Parameter_Type)(0),      // 1: weir.plugin.v1.Parameter.Type
-	(*DescribeRequest)(nil),  // 2: weir.plugin.v1.DescribeRequest
-	(*DescribeResponse)(nil), // 3: weir.plugin.v1.DescribeResponse
-	(*Manifest)(nil),         // 4: weir.plugin.v1.Manifest
-	(*Component)(nil),        // 5: weir.plugin.v1.Component
-	(*Port)(nil),             // 6: weir.plugin.v1.Port
-	(*Output)(nil),           // 7: weir.plugin.v1.Output
-	(*Example)(nil),          // 8: weir.plugin.v1.Example
-	(*Parameter)(nil),        // 9: weir.plugin.v1.Parameter
-	(*Capabilities)(nil),     // 10: weir.plugin.v1.Capabilities
-	(*Owner)(nil),            // 11: weir.plugin.v1.Owner
-	(*ValidateRequest)(nil),  // 12: weir.plugin.v1.ValidateRequest
-	(*ValidateResponse)(nil), // 13: weir.plugin.v1.ValidateResponse
-	(*ProbeRequest)(nil),     // 14: weir.plugin.v1.ProbeRequest
-	(*ProbeResponse)(nil),    // 15: weir.plugin.v1.ProbeResponse
-	(*Fault)(nil),            // 16: weir.plugin.v1.Fault
-	(Partition)(0),           // 17: weir.plugin.v1.Partition
+	(Kind)(0),                   // 0: weir.plugin.v1.Kind
+	(Parameter_Type)(0),         // 1: weir.plugin.v1.Parameter.Type
+	(*DescribeRequest)(nil),     // 2: weir.plugin.v1.DescribeRequest
+	(*DescribeResponse)(nil),    // 3: weir.plugin.v1.DescribeResponse
+	(*Manifest)(nil),            // 4: weir.plugin.v1.Manifest
+	(*Component)(nil),           // 5: weir.plugin.v1.Component
+	(*Port)(nil),                // 6: weir.plugin.v1.Port
+	(*Output)(nil),              // 7: weir.plugin.v1.Output
+	(*Example)(nil),             // 8: weir.plugin.v1.Example
+	(*Parameter)(nil),           // 9: weir.plugin.v1.Parameter
+	(*Capabilities)(nil),        // 10: weir.plugin.v1.Capabilities
+	(*Owner)(nil),               // 11: weir.plugin.v1.Owner
+	(*ValidateRequest)(nil),     // 12: weir.plugin.v1.ValidateRequest
+	(*ValidateResponse)(nil),    // 13: weir.plugin.v1.ValidateResponse
+	(*ProbeRequest)(nil),        // 14: weir.plugin.v1.ProbeRequest
+	(*ProbeResponse)(nil),       // 15: weir.plugin.v1.ProbeResponse
+	(*Fault)(nil),               // 16: weir.plugin.v1.Fault
+	(Partition)(0),              // 17: weir.plugin.v1.Partition
+	(*durationpb.Duration)(nil), // 18: google.protobuf.Duration
 }
 var file_weir_plugin_v1_manifest_proto_depIdxs = []int32{
 	4,  // 0: weir.plugin.v1.DescribeResponse.manifest:type_name -> weir.plugin.v1.Manifest
@@ -1576,12 +1611,13 @@ var file_weir_plugin_v1_manifest_proto_depIdxs = []int32{
 	7,  // 15: weir.plugin.v1.ValidateResponse.outputs:type_name -> weir.plugin.v1.Output
 	0,  // 16: weir.plugin.v1.ProbeRequest.kind:type_name -> weir.plugin.v1.Kind
 	11, // 17: weir.plugin.v1.ProbeRequest.owner:type_name -> weir.plugin.v1.Owner
-	16, // 18: weir.plugin.v1.ProbeResponse.faults:type_name -> weir.plugin.v1.Fault
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	18, // 18: weir.plugin.v1.ProbeRequest.commit_within:type_name -> google.protobuf.Duration
+	16, // 19: weir.plugin.v1.ProbeResponse.faults:type_name -> weir.plugin.v1.Fault
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_weir_plugin_v1_manifest_proto_init() }

@@ -178,6 +178,52 @@ func (Guarantee) EnumDescriptor() ([]byte, []int) {
 	return file_weir_plugin_v1_task_proto_rawDescGZIP(), []int{2}
 }
 
+type StateBackend int32
+
+const (
+	StateBackend_STATE_BACKEND_MEMORY  StateBackend = 0
+	StateBackend_STATE_BACKEND_ON_DISK StateBackend = 1
+)
+
+// Enum value maps for StateBackend.
+var (
+	StateBackend_name = map[int32]string{
+		0: "STATE_BACKEND_MEMORY",
+		1: "STATE_BACKEND_ON_DISK",
+	}
+	StateBackend_value = map[string]int32{
+		"STATE_BACKEND_MEMORY":  0,
+		"STATE_BACKEND_ON_DISK": 1,
+	}
+)
+
+func (x StateBackend) Enum() *StateBackend {
+	p := new(StateBackend)
+	*p = x
+	return p
+}
+
+func (x StateBackend) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (StateBackend) Descriptor() protoreflect.EnumDescriptor {
+	return file_weir_plugin_v1_task_proto_enumTypes[3].Descriptor()
+}
+
+func (StateBackend) Type() protoreflect.EnumType {
+	return &file_weir_plugin_v1_task_proto_enumTypes[3]
+}
+
+func (x StateBackend) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use StateBackend.Descriptor instead.
+func (StateBackend) EnumDescriptor() ([]byte, []int) {
+	return file_weir_plugin_v1_task_proto_rawDescGZIP(), []int{3}
+}
+
 type FailurePolicy_Action int32
 
 const (
@@ -212,11 +258,11 @@ func (x FailurePolicy_Action) String() string {
 }
 
 func (FailurePolicy_Action) Descriptor() protoreflect.EnumDescriptor {
-	return file_weir_plugin_v1_task_proto_enumTypes[3].Descriptor()
+	return file_weir_plugin_v1_task_proto_enumTypes[4].Descriptor()
 }
 
 func (FailurePolicy_Action) Type() protoreflect.EnumType {
-	return &file_weir_plugin_v1_task_proto_enumTypes[3]
+	return &file_weir_plugin_v1_task_proto_enumTypes[4]
 }
 
 func (x FailurePolicy_Action) Number() protoreflect.EnumNumber {
@@ -250,6 +296,9 @@ const (
 	// Watermark and event-time state of the split of the same id. Goes with
 	// the split.
 	Entry_KIND_SPLIT_TIME Entry_Kind = 8
+	// A file of keyed state. Goes to every task that owns a key group of the task
+	// that wrote it.
+	Entry_KIND_FILE Entry_Kind = 9
 )
 
 // Enum value maps for Entry_Kind.
@@ -264,6 +313,7 @@ var (
 		6: "KIND_COMMITTABLE",
 		7: "KIND_ENUMERATOR",
 		8: "KIND_SPLIT_TIME",
+		9: "KIND_FILE",
 	}
 	Entry_Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED": 0,
@@ -275,6 +325,7 @@ var (
 		"KIND_COMMITTABLE": 6,
 		"KIND_ENUMERATOR":  7,
 		"KIND_SPLIT_TIME":  8,
+		"KIND_FILE":        9,
 	}
 )
 
@@ -289,11 +340,11 @@ func (x Entry_Kind) String() string {
 }
 
 func (Entry_Kind) Descriptor() protoreflect.EnumDescriptor {
-	return file_weir_plugin_v1_task_proto_enumTypes[4].Descriptor()
+	return file_weir_plugin_v1_task_proto_enumTypes[5].Descriptor()
 }
 
 func (Entry_Kind) Type() protoreflect.EnumType {
-	return &file_weir_plugin_v1_task_proto_enumTypes[4]
+	return &file_weir_plugin_v1_task_proto_enumTypes[5]
 }
 
 func (x Entry_Kind) Number() protoreflect.EnumNumber {
@@ -341,11 +392,11 @@ func (x Error_Class) String() string {
 }
 
 func (Error_Class) Descriptor() protoreflect.EnumDescriptor {
-	return file_weir_plugin_v1_task_proto_enumTypes[5].Descriptor()
+	return file_weir_plugin_v1_task_proto_enumTypes[6].Descriptor()
 }
 
 func (Error_Class) Type() protoreflect.EnumType {
-	return &file_weir_plugin_v1_task_proto_enumTypes[5]
+	return &file_weir_plugin_v1_task_proto_enumTypes[6]
 }
 
 func (x Error_Class) Number() protoreflect.EnumNumber {
@@ -354,7 +405,7 @@ func (x Error_Class) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Error_Class.Descriptor instead.
 func (Error_Class) EnumDescriptor() ([]byte, []int) {
-	return file_weir_plugin_v1_task_proto_rawDescGZIP(), []int{9, 0}
+	return file_weir_plugin_v1_task_proto_rawDescGZIP(), []int{10, 0}
 }
 
 // TaskRef names one task of one epoch. No two live tasks of a process share
@@ -459,7 +510,10 @@ type Member struct {
 	// Input ports that are connected, in the order of Frame.port.
 	Inputs []*Inlet `protobuf:"bytes,10,rep,name=inputs,proto3" json:"inputs,omitempty"`
 	// The key groups that this task owns, for a member that claims keyed state.
-	KeyGroups     *KeyGroups `protobuf:"bytes,11,opt,name=key_groups,json=keyGroups,proto3" json:"key_groups,omitempty"`
+	KeyGroups *KeyGroups `protobuf:"bytes,11,opt,name=key_groups,json=keyGroups,proto3" json:"key_groups,omitempty"`
+	// Where the member keeps its state by key. ON_DISK only where its capabilities
+	// claim disk_state; Open.scratch is there then.
+	State         StateBackend `protobuf:"varint,12,opt,name=state,proto3,enum=weir.plugin.v1.StateBackend" json:"state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -569,6 +623,13 @@ func (x *Member) GetKeyGroups() *KeyGroups {
 		return x.KeyGroups
 	}
 	return nil
+}
+
+func (x *Member) GetState() StateBackend {
+	if x != nil {
+		return x.State
+	}
+	return StateBackend_STATE_BACKEND_MEMORY
 }
 
 type Inlet struct {
@@ -947,7 +1008,8 @@ type Entry struct {
 	// node, so that chains may be cut differently at the next start.
 	Component uint32 `protobuf:"varint,2,opt,name=component,proto3" json:"component,omitempty"`
 	// SPLIT: the split id. COMMITTABLE: unique among those of the node's task and
-	// checkpoint. LIST, BROADCAST, KEY_GROUP: the state's name.
+	// checkpoint. LIST, BROADCAST, KEY_GROUP: the state's name. FILE: a name; one
+	// whose bytes lie in a file stands for the same bytes in all checkpoints.
 	Id string `protobuf:"bytes,3,opt,name=id,proto3" json:"id,omitempty"`
 	// KEY_GROUP: the group.
 	KeyGroup uint32 `protobuf:"varint,4,opt,name=key_group,json=keyGroup,proto3" json:"key_group,omitempty"`
@@ -957,6 +1019,7 @@ type Entry struct {
 	//
 	//	*Entry_Payload
 	//	*Entry_SameAs
+	//	*Entry_File
 	Content isEntry_Content `protobuf_oneof:"content"`
 	// The payload goes on in the next entry of the stream, which repeats kind,
 	// component, id and key_group.
@@ -1057,6 +1120,15 @@ func (x *Entry) GetSameAs() *EntryRef {
 	return nil
 }
 
+func (x *Entry) GetFile() *LocalFile {
+	if x != nil {
+		if x, ok := x.Content.(*Entry_File); ok {
+			return x.File
+		}
+	}
+	return nil
+}
+
 func (x *Entry) GetMore() bool {
 	if x != nil {
 		return x.More
@@ -1082,13 +1154,79 @@ type Entry_Payload struct {
 type Entry_SameAs struct {
 	// Unchanged since a completed checkpoint: the host looks it up there. A
 	// plugin refers only to entries of the newest checkpoint for which it
-	// received Completed.
+	// received Completed, or of the restored one. A FILE may be in a newer one
+	// meanwhile, whose Completed was on its way: there the host finds it by its id.
 	SameAs *EntryRef `protobuf:"bytes,7,opt,name=same_as,json=sameAs,proto3,oneof"`
+}
+
+type Entry_File struct {
+	// FILE: its bytes lie in a file. The host stores it by itself, so that later
+	// checkpoints can refer to it with same_as without storing it again.
+	File *LocalFile `protobuf:"bytes,10,opt,name=file,proto3,oneof"`
 }
 
 func (*Entry_Payload) isEntry_Content() {}
 
 func (*Entry_SameAs) isEntry_Content() {}
+
+func (*Entry_File) isEntry_Content() {}
+
+// LocalFile is a file on the disk that host and plugin share. Whoever is given it may
+// link or move it and changes no byte of it. One that a plugin names stays until the
+// checkpoint is completed or aborted; one that the host names, until the plugin moves
+// it or the task ends.
+type LocalFile struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Relative to Open.scratch, with slashes, leading nowhere else.
+	Path          string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Size          uint64 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LocalFile) Reset() {
+	*x = LocalFile{}
+	mi := &file_weir_plugin_v1_task_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LocalFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LocalFile) ProtoMessage() {}
+
+func (x *LocalFile) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_plugin_v1_task_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LocalFile.ProtoReflect.Descriptor instead.
+func (*LocalFile) Descriptor() ([]byte, []int) {
+	return file_weir_plugin_v1_task_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *LocalFile) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *LocalFile) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
 
 type EntryRef struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1099,7 +1237,7 @@ type EntryRef struct {
 
 func (x *EntryRef) Reset() {
 	*x = EntryRef{}
-	mi := &file_weir_plugin_v1_task_proto_msgTypes[8]
+	mi := &file_weir_plugin_v1_task_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1111,7 +1249,7 @@ func (x *EntryRef) String() string {
 func (*EntryRef) ProtoMessage() {}
 
 func (x *EntryRef) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_plugin_v1_task_proto_msgTypes[8]
+	mi := &file_weir_plugin_v1_task_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1124,7 +1262,7 @@ func (x *EntryRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EntryRef.ProtoReflect.Descriptor instead.
 func (*EntryRef) Descriptor() ([]byte, []int) {
-	return file_weir_plugin_v1_task_proto_rawDescGZIP(), []int{8}
+	return file_weir_plugin_v1_task_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *EntryRef) GetCheckpoint() uint64 {
@@ -1151,7 +1289,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_weir_plugin_v1_task_proto_msgTypes[9]
+	mi := &file_weir_plugin_v1_task_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1163,7 +1301,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_plugin_v1_task_proto_msgTypes[9]
+	mi := &file_weir_plugin_v1_task_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1176,7 +1314,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_weir_plugin_v1_task_proto_rawDescGZIP(), []int{9}
+	return file_weir_plugin_v1_task_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Error) GetClass() Error_Class {
@@ -1224,7 +1362,7 @@ const file_weir_plugin_v1_task_proto_rawDesc = "" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x12\n" +
 	"\x04node\x18\x03 \x01(\tR\x04node\x12\x14\n" +
 	"\x05index\x18\x04 \x01(\rR\x05index\x12(\n" +
-	"\x04role\x18\x05 \x01(\x0e2\x14.weir.plugin.v1.RoleR\x04role\"\xd7\x03\n" +
+	"\x04role\x18\x05 \x01(\x0e2\x14.weir.plugin.v1.RoleR\x04role\"\x8b\x04\n" +
 	"\x06Member\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1c\n" +
 	"\tcomponent\x18\x02 \x01(\tR\tcomponent\x12\x16\n" +
@@ -1240,7 +1378,8 @@ const file_weir_plugin_v1_task_proto_rawDesc = "" +
 	"\x06inputs\x18\n" +
 	" \x03(\v2\x15.weir.plugin.v1.InletR\x06inputs\x128\n" +
 	"\n" +
-	"key_groups\x18\v \x01(\v2\x19.weir.plugin.v1.KeyGroupsR\tkeyGroups\"T\n" +
+	"key_groups\x18\v \x01(\v2\x19.weir.plugin.v1.KeyGroupsR\tkeyGroups\x122\n" +
+	"\x05state\x18\f \x01(\x0e2\x1c.weir.plugin.v1.StateBackendR\x05state\"T\n" +
 	"\x05Inlet\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\tR\x04port\x127\n" +
 	"\tpartition\x18\x02 \x01(\x0e2\x19.weir.plugin.v1.PartitionR\tpartition\"\xe6\x01\n" +
@@ -1271,7 +1410,7 @@ const file_weir_plugin_v1_task_proto_rawDesc = "" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x12\n" +
 	"\x04unit\x18\x02 \x01(\tR\x04unit\x12C\n" +
 	"\x10out_of_orderness\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x0eoutOfOrderness\x12-\n" +
-	"\x04idle\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x04idle\"\xdf\x03\n" +
+	"\x04idle\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x04idle\"\x9f\x04\n" +
 	"\x05Entry\x12.\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1a.weir.plugin.v1.Entry.KindR\x04kind\x12\x1c\n" +
 	"\tcomponent\x18\x02 \x01(\rR\tcomponent\x12\x0e\n" +
@@ -1279,11 +1418,13 @@ const file_weir_plugin_v1_task_proto_rawDesc = "" +
 	"\tkey_group\x18\x04 \x01(\rR\bkeyGroup\x12\x14\n" +
 	"\x05union\x18\x05 \x01(\bR\x05union\x12\x1a\n" +
 	"\apayload\x18\x06 \x01(\fH\x00R\apayload\x123\n" +
-	"\asame_as\x18\a \x01(\v2\x18.weir.plugin.v1.EntryRefH\x00R\x06sameAs\x12\x12\n" +
+	"\asame_as\x18\a \x01(\v2\x18.weir.plugin.v1.EntryRefH\x00R\x06sameAs\x12/\n" +
+	"\x04file\x18\n" +
+	" \x01(\v2\x19.weir.plugin.v1.LocalFileH\x00R\x04file\x12\x12\n" +
 	"\x04more\x18\b \x01(\bR\x04more\x12\x1e\n" +
 	"\n" +
 	"checkpoint\x18\t \x01(\x04R\n" +
-	"checkpoint\"\xb4\x01\n" +
+	"checkpoint\"\xc3\x01\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -1294,8 +1435,12 @@ const file_weir_plugin_v1_task_proto_rawDesc = "" +
 	"\vKIND_WRITER\x10\x05\x12\x14\n" +
 	"\x10KIND_COMMITTABLE\x10\x06\x12\x13\n" +
 	"\x0fKIND_ENUMERATOR\x10\a\x12\x13\n" +
-	"\x0fKIND_SPLIT_TIME\x10\bB\t\n" +
-	"\acontent\"*\n" +
+	"\x0fKIND_SPLIT_TIME\x10\b\x12\r\n" +
+	"\tKIND_FILE\x10\tB\t\n" +
+	"\acontent\"3\n" +
+	"\tLocalFile\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x04R\x04size\"*\n" +
 	"\bEntryRef\x12\x1e\n" +
 	"\n" +
 	"checkpoint\x18\x01 \x01(\x04R\n" +
@@ -1323,7 +1468,10 @@ const file_weir_plugin_v1_task_proto_rawDesc = "" +
 	"\tGuarantee\x12\x19\n" +
 	"\x15GUARANTEE_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17GUARANTEE_AT_LEAST_ONCE\x10\x01\x12\x1a\n" +
-	"\x16GUARANTEE_EXACTLY_ONCE\x10\x02B:Z8github.com/weirstream/weir/proto/weir/plugin/v1;pluginv1b\x06proto3"
+	"\x16GUARANTEE_EXACTLY_ONCE\x10\x02*C\n" +
+	"\fStateBackend\x12\x18\n" +
+	"\x14STATE_BACKEND_MEMORY\x10\x00\x12\x19\n" +
+	"\x15STATE_BACKEND_ON_DISK\x10\x01B:Z8github.com/weirstream/weir/proto/weir/plugin/v1;pluginv1b\x06proto3"
 
 var (
 	file_weir_plugin_v1_task_proto_rawDescOnce sync.Once
@@ -1337,52 +1485,56 @@ func file_weir_plugin_v1_task_proto_rawDescGZIP() []byte {
 	return file_weir_plugin_v1_task_proto_rawDescData
 }
 
-var file_weir_plugin_v1_task_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_weir_plugin_v1_task_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_weir_plugin_v1_task_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_weir_plugin_v1_task_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_weir_plugin_v1_task_proto_goTypes = []any{
 	(Role)(0),                   // 0: weir.plugin.v1.Role
 	(Partition)(0),              // 1: weir.plugin.v1.Partition
 	(Guarantee)(0),              // 2: weir.plugin.v1.Guarantee
-	(FailurePolicy_Action)(0),   // 3: weir.plugin.v1.FailurePolicy.Action
-	(Entry_Kind)(0),             // 4: weir.plugin.v1.Entry.Kind
-	(Error_Class)(0),            // 5: weir.plugin.v1.Error.Class
-	(*TaskRef)(nil),             // 6: weir.plugin.v1.TaskRef
-	(*Member)(nil),              // 7: weir.plugin.v1.Member
-	(*Inlet)(nil),               // 8: weir.plugin.v1.Inlet
-	(*Outlet)(nil),              // 9: weir.plugin.v1.Outlet
-	(*KeyGroups)(nil),           // 10: weir.plugin.v1.KeyGroups
-	(*FailurePolicy)(nil),       // 11: weir.plugin.v1.FailurePolicy
-	(*EventTime)(nil),           // 12: weir.plugin.v1.EventTime
-	(*Entry)(nil),               // 13: weir.plugin.v1.Entry
-	(*EntryRef)(nil),            // 14: weir.plugin.v1.EntryRef
-	(*Error)(nil),               // 15: weir.plugin.v1.Error
-	(*durationpb.Duration)(nil), // 16: google.protobuf.Duration
+	(StateBackend)(0),           // 3: weir.plugin.v1.StateBackend
+	(FailurePolicy_Action)(0),   // 4: weir.plugin.v1.FailurePolicy.Action
+	(Entry_Kind)(0),             // 5: weir.plugin.v1.Entry.Kind
+	(Error_Class)(0),            // 6: weir.plugin.v1.Error.Class
+	(*TaskRef)(nil),             // 7: weir.plugin.v1.TaskRef
+	(*Member)(nil),              // 8: weir.plugin.v1.Member
+	(*Inlet)(nil),               // 9: weir.plugin.v1.Inlet
+	(*Outlet)(nil),              // 10: weir.plugin.v1.Outlet
+	(*KeyGroups)(nil),           // 11: weir.plugin.v1.KeyGroups
+	(*FailurePolicy)(nil),       // 12: weir.plugin.v1.FailurePolicy
+	(*EventTime)(nil),           // 13: weir.plugin.v1.EventTime
+	(*Entry)(nil),               // 14: weir.plugin.v1.Entry
+	(*LocalFile)(nil),           // 15: weir.plugin.v1.LocalFile
+	(*EntryRef)(nil),            // 16: weir.plugin.v1.EntryRef
+	(*Error)(nil),               // 17: weir.plugin.v1.Error
+	(*durationpb.Duration)(nil), // 18: google.protobuf.Duration
 }
 var file_weir_plugin_v1_task_proto_depIdxs = []int32{
 	0,  // 0: weir.plugin.v1.TaskRef.role:type_name -> weir.plugin.v1.Role
-	11, // 1: weir.plugin.v1.Member.on_failure:type_name -> weir.plugin.v1.FailurePolicy
-	12, // 2: weir.plugin.v1.Member.event_time:type_name -> weir.plugin.v1.EventTime
+	12, // 1: weir.plugin.v1.Member.on_failure:type_name -> weir.plugin.v1.FailurePolicy
+	13, // 2: weir.plugin.v1.Member.event_time:type_name -> weir.plugin.v1.EventTime
 	2,  // 3: weir.plugin.v1.Member.guarantee:type_name -> weir.plugin.v1.Guarantee
-	9,  // 4: weir.plugin.v1.Member.outputs:type_name -> weir.plugin.v1.Outlet
-	8,  // 5: weir.plugin.v1.Member.inputs:type_name -> weir.plugin.v1.Inlet
-	10, // 6: weir.plugin.v1.Member.key_groups:type_name -> weir.plugin.v1.KeyGroups
-	1,  // 7: weir.plugin.v1.Inlet.partition:type_name -> weir.plugin.v1.Partition
-	1,  // 8: weir.plugin.v1.Outlet.partition:type_name -> weir.plugin.v1.Partition
-	3,  // 9: weir.plugin.v1.FailurePolicy.action:type_name -> weir.plugin.v1.FailurePolicy.Action
-	16, // 10: weir.plugin.v1.FailurePolicy.backoff:type_name -> google.protobuf.Duration
-	16, // 11: weir.plugin.v1.FailurePolicy.max_backoff:type_name -> google.protobuf.Duration
-	16, // 12: weir.plugin.v1.FailurePolicy.limit_window:type_name -> google.protobuf.Duration
-	16, // 13: weir.plugin.v1.EventTime.out_of_orderness:type_name -> google.protobuf.Duration
-	16, // 14: weir.plugin.v1.EventTime.idle:type_name -> google.protobuf.Duration
-	4,  // 15: weir.plugin.v1.Entry.kind:type_name -> weir.plugin.v1.Entry.Kind
-	14, // 16: weir.plugin.v1.Entry.same_as:type_name -> weir.plugin.v1.EntryRef
-	5,  // 17: weir.plugin.v1.Error.class:type_name -> weir.plugin.v1.Error.Class
-	16, // 18: weir.plugin.v1.Error.retry_after:type_name -> google.protobuf.Duration
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	10, // 4: weir.plugin.v1.Member.outputs:type_name -> weir.plugin.v1.Outlet
+	9,  // 5: weir.plugin.v1.Member.inputs:type_name -> weir.plugin.v1.Inlet
+	11, // 6: weir.plugin.v1.Member.key_groups:type_name -> weir.plugin.v1.KeyGroups
+	3,  // 7: weir.plugin.v1.Member.state:type_name -> weir.plugin.v1.StateBackend
+	1,  // 8: weir.plugin.v1.Inlet.partition:type_name -> weir.plugin.v1.Partition
+	1,  // 9: weir.plugin.v1.Outlet.partition:type_name -> weir.plugin.v1.Partition
+	4,  // 10: weir.plugin.v1.FailurePolicy.action:type_name -> weir.plugin.v1.FailurePolicy.Action
+	18, // 11: weir.plugin.v1.FailurePolicy.backoff:type_name -> google.protobuf.Duration
+	18, // 12: weir.plugin.v1.FailurePolicy.max_backoff:type_name -> google.protobuf.Duration
+	18, // 13: weir.plugin.v1.FailurePolicy.limit_window:type_name -> google.protobuf.Duration
+	18, // 14: weir.plugin.v1.EventTime.out_of_orderness:type_name -> google.protobuf.Duration
+	18, // 15: weir.plugin.v1.EventTime.idle:type_name -> google.protobuf.Duration
+	5,  // 16: weir.plugin.v1.Entry.kind:type_name -> weir.plugin.v1.Entry.Kind
+	16, // 17: weir.plugin.v1.Entry.same_as:type_name -> weir.plugin.v1.EntryRef
+	15, // 18: weir.plugin.v1.Entry.file:type_name -> weir.plugin.v1.LocalFile
+	6,  // 19: weir.plugin.v1.Error.class:type_name -> weir.plugin.v1.Error.Class
+	18, // 20: weir.plugin.v1.Error.retry_after:type_name -> google.protobuf.Duration
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_weir_plugin_v1_task_proto_init() }
@@ -1393,14 +1545,15 @@ func file_weir_plugin_v1_task_proto_init() {
 	file_weir_plugin_v1_task_proto_msgTypes[7].OneofWrappers = []any{
 		(*Entry_Payload)(nil),
 		(*Entry_SameAs)(nil),
+		(*Entry_File)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_plugin_v1_task_proto_rawDesc), len(file_weir_plugin_v1_task_proto_rawDesc)),
-			NumEnums:      6,
-			NumMessages:   10,
+			NumEnums:      7,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
