@@ -4,6 +4,7 @@ import (
 	"iter"
 
 	"github.com/weirstream/weir/proto/wire"
+	"github.com/weirstream/weir/sdk/internal/task"
 )
 
 // Batch is a run of records in the order of their channel, stored as columns. It
@@ -12,6 +13,7 @@ import (
 type Batch struct {
 	wire  *wire.Batch
 	input string
+	held  *task.Held
 }
 
 // Len is the number of records; it is never 0.
@@ -44,12 +46,13 @@ func (b *Batch) Keys() Column { return columnOf(b.wire.Keys()) }
 func (b *Batch) Values() Column { return columnOf(b.wire.Values()) }
 
 // Hold keeps the batch past the call, for a sink that writes asynchronously or an
-// operator that collects. What is held counts against the task's memory. Each
-// Hold needs one Release, from any goroutine.
-func (b *Batch) Hold() { b.wire.Hold() }
+// operator that collects. Each Hold needs one Release, from any goroutine. When a
+// task holds more than its memory (64 MiB) its components are flushed before more
+// comes in; a component that then still holds too much fails the task.
+func (b *Batch) Hold() { b.held.Hold(b.wire) }
 
 // Release gives up what Hold kept.
-func (b *Batch) Release() { b.wire.Release() }
+func (b *Batch) Release() { b.held.Release(b.wire) }
 
 // Column is a whole column, for code that works on columns rather than records.
 // It is read-only and lives as long as its batch.

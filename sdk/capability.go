@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"context"
+	"time"
 
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 )
@@ -25,6 +26,9 @@ type Capabilities struct {
 	// PreservesKey: each output record has the key of its input record.
 	PreservesKey bool
 
+	// ByEventTime: the operator works by event time: what leads to it has to set it.
+	ByEventTime bool
+
 	// SingleTask: the sink needs parallelism 1. A restriction: a configuration may
 	// set it.
 	SingleTask bool
@@ -36,6 +40,9 @@ type Capabilities struct {
 	// ConcurrentSplits is the most splits that a task of the source reads at the
 	// same time; 0 leaves it unbounded. A configuration may lower it.
 	ConcurrentSplits int
+
+	// These follow from the constructor, and no configuration takes them away.
+	keyedState, diskState, eventTime bool
 }
 
 // Claimer is an optional interface of a configuration that takes capabilities
@@ -53,11 +60,28 @@ type DynamicOutputs interface{ Outputs() []Output }
 // fields themselves are sound. A field path is relative to the struct.
 type Validator interface{ Validate() []FieldError }
 
+// Hinter is an optional interface of a configuration, and of every struct in it,
+// that knows names which it does not have but which people bring from elsewhere.
+type Hinter interface {
+	// Hint says what to do instead of setting the field, or nothing. The struct is
+	// not decoded yet.
+	Hint(field string) string
+}
+
 // Prober is an optional interface of a configuration that asks the outside: can
 // it be reached, is what is named there, is it allowed. It runs at `weir validate
 // --connect` and before each start, changes nothing, and ends with ctx.
 type Prober interface {
-	Probe(ctx context.Context, o Owner) []FieldError
+	Probe(ctx context.Context, p Probe) []FieldError
+}
+
+// Probe is what a [Prober] knows of the pipeline.
+type Probe struct {
+	Owner
+	// CommitWithin, for a sink, is the longest that its output may stay prepared
+	// before it is committed, with every failure that the pipeline tolerates; 0
+	// where it is not known.
+	CommitWithin time.Duration
 }
 
 func (c Capabilities) proto() *pluginv1.Capabilities {
@@ -68,9 +92,13 @@ func (c Capabilities) proto() *pluginv1.Capabilities {
 		Retract:          c.Retract,
 		PreservesOrder:   c.PreservesOrder,
 		PreservesKey:     c.PreservesKey,
+		ByEventTime:      c.ByEventTime,
 		SingleTask:       c.SingleTask,
 		Local:            c.Local,
 		Discards:         c.Discards,
+		KeyedState:       c.keyedState,
+		DiskState:        c.diskState,
+		EventTime:        c.eventTime,
 		ConcurrentSplits: uint32(c.ConcurrentSplits),
 	}
 }
@@ -88,6 +116,7 @@ func (c Capabilities) claimedBeyond(limit Capabilities) []string {
 		{"retract", c.Retract, limit.Retract},
 		{"preserves order", c.PreservesOrder, limit.PreservesOrder},
 		{"preserves key", c.PreservesKey, limit.PreservesKey},
+		{"by event time", c.ByEventTime, limit.ByEventTime},
 		{"several tasks", !c.SingleTask, !limit.SingleTask},
 		{"any host", !c.Local, !limit.Local},
 		{"keeps records", !c.Discards, !limit.Discards},

@@ -22,6 +22,7 @@ var allowedModules = []string{
 	"github.com/mattn/go-colorable",
 	"github.com/mattn/go-isatty",
 	"github.com/oklog/run",
+	"github.com/twmb/murmur3",
 	"github.com/weirstream/weir",
 	"golang.org/x/net",
 	"golang.org/x/sys",
@@ -33,11 +34,16 @@ var allowedModules = []string{
 
 // allowedPackages is what the SDK takes from this module.
 var allowedPackages = []string{
+	"github.com/weirstream/weir/proto/keygroup",
+	"github.com/weirstream/weir/proto/policy",
 	"github.com/weirstream/weir/proto/weir/plugin/v1",
+	"github.com/weirstream/weir/proto/policy",
 	"github.com/weirstream/weir/proto/wire",
 	"github.com/weirstream/weir/sdk",
 	"github.com/weirstream/weir/sdk/internal/config",
+	"github.com/weirstream/weir/sdk/internal/eventtime",
 	"github.com/weirstream/weir/sdk/internal/serve",
+	"github.com/weirstream/weir/sdk/internal/state",
 	"github.com/weirstream/weir/sdk/internal/task",
 	"github.com/weirstream/weir/sdk/testdata/trivial",
 }

@@ -13,7 +13,8 @@ import (
 // inside Read, where nothing is sent until Read returns. What a call sent takes
 // effect when it returns without an error.
 type Collector struct {
-	out *task.Output
+	out     *task.Output
+	secrets secrets // hidden in the causes of failed records
 }
 
 // Append adds a new record. In an operator the record stems from no other and has
@@ -56,7 +57,7 @@ func (c *Collector) Full() bool { return c.out.Full() }
 
 // To returns the Collector of an output of that name, "out" among them. An
 // output that the component has not declared fails the task.
-func (c *Collector) To(output string) *Collector { return &Collector{c.out.To(output)} }
+func (c *Collector) To(output string) *Collector { return &Collector{c.out.To(output), c.secrets} }
 
 // Err returns the first error, if any: a long loop may look.
 func (c *Collector) Err() error { return c.out.Err() }
@@ -64,11 +65,11 @@ func (c *Collector) Err() error { return c.out.Err() }
 // Fail hands a record to the node's on_error policy (fail, retry, skip, dead
 // letter); the other records go on. Any goroutine may call it while the record's
 // batch is held, at the latest before the Flush returns that covers it.
-func (c *Collector) Fail(r Record, err error) { c.out.Fail(r.batch, r.index, err) }
+func (c *Collector) Fail(r Record, err error) { c.out.Fail(r.batch, r.index, c.secrets.in(err)) }
 
 // FailRow hands input that cannot be read as a record to the node's on_error
 // policy: only a [Reader] calls it. length is the input's whole length where
 // r.Value is only its beginning, or 0.
 func (c *Collector) FailRow(r Row, length int, err error) {
-	c.out.FailRow(r.Key, r.Value, r.Time.UnixNano(), wire.Headers(r.Headers), r.Origin, length, err)
+	c.out.FailRow(r.Key, r.Value, r.Time.UnixNano(), wire.Headers(r.Headers), r.Origin, length, c.secrets.in(err))
 }

@@ -99,6 +99,8 @@ func declare[Cfg any](kind pluginv1.Kind, name, summary string, claims Capabilit
 		spec:   &pluginv1.Component{Kind: kind, Name: name, Summary: summary},
 		claims: claims,
 	}
+	// The task loop does it, whatever the component is.
+	d.claims.eventTime = kind != pluginv1.Kind_KIND_SINK
 	if !componentName.MatchString(name) {
 		d.fault("the name is not lower-case letters and digits joined by hyphens")
 	}
@@ -122,6 +124,8 @@ func declare[Cfg any](kind pluginv1.Kind, name, summary string, claims Capabilit
 func (d *declaration) optionalOfConfig(t reflect.Type) {
 	_, validate := t.MethodByName("Validate")
 	d.unlessOfType(implements[Validator](t), validate, "Validator")
+	_, hint := t.MethodByName("Hint")
+	d.unlessOfType(implements[Hinter](t), hint, "Hinter")
 	_, probe := t.MethodByName("Probe")
 	d.unlessOfType(implements[Prober](t), probe, "Prober")
 	_, claims := t.MethodByName("Capabilities")
@@ -143,8 +147,8 @@ func finish[Cfg any](d *declaration, s *settings[Cfg], c *task.Component) Compon
 		return Component{err: fmt.Errorf("%s %q: %w", kindName(d.spec.Kind), d.spec.Name, errors.Join(d.faults...))}
 	}
 	c.Spec, c.Validate = d.spec, s.validate
-	c.Probe = func(ctx context.Context, raw []byte, secretPaths []string, owner *pluginv1.Owner) []*pluginv1.Fault {
-		return s.probe(ctx, raw, secretPaths, ownerOf(owner))
+	c.Probe = func(ctx context.Context, r *pluginv1.ProbeRequest) []*pluginv1.Fault {
+		return s.probe(ctx, r.GetConfig(), r.GetSecretPaths(), Probe{ownerOf(r.GetOwner()), r.GetCommitWithin().AsDuration()})
 	}
 	return Component{inner: c}
 }

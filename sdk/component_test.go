@@ -66,12 +66,12 @@ func TestCapabilitiesFollowFromTypesAndOptions(t *testing.T) {
 		component sdk.Component
 		want      *pluginv1.Capabilities
 	}{
-		{"source", source(), &pluginv1.Capabilities{Replayable: true}},
+		{"source", source(), &pluginv1.Capabilities{Replayable: true, EventTime: true}},
 		{"source with options", source(sdk.Bounded(), sdk.NotReplayable(), sdk.ConcurrentSplits(2)),
-			&pluginv1.Capabilities{Bounded: true, ConcurrentSplits: 2}},
-		{"operator", operator[struct{}](), &pluginv1.Capabilities{}},
+			&pluginv1.Capabilities{Bounded: true, ConcurrentSplits: 2, EventTime: true}},
+		{"operator", operator[struct{}](), &pluginv1.Capabilities{EventTime: true}},
 		{"operator with options", operator[struct{}](sdk.PreservesOrder(), sdk.PreservesKey()),
-			&pluginv1.Capabilities{PreservesOrder: true, PreservesKey: true}},
+			&pluginv1.Capabilities{PreservesOrder: true, PreservesKey: true, EventTime: true}},
 		{"sink with options", sdk.NewSink("s", "", func(context.Context, *struct{}, *sdk.Task) (drop, error) { return drop{}, nil },
 			sdk.SingleTask(), sdk.Local(), sdk.Discards()), &pluginv1.Capabilities{SingleTask: true, Local: true, Discards: true}},
 		{"two-phase sink", twoPhase[prepared](sdk.Retract()), &pluginv1.Capabilities{ExactlyOnce: true, Retract: true}},
@@ -211,7 +211,7 @@ func (c *checked) Validate() []sdk.FieldError {
 	return nil
 }
 
-func (c *checked) Probe(_ context.Context, o sdk.Owner) []sdk.FieldError {
+func (c *checked) Probe(_ context.Context, o sdk.Probe) []sdk.FieldError {
 	return []sdk.FieldError{sdk.Faultf("token", "%s may not enter with %s", o.Pipeline, c.Token.Reveal())}
 }
 
@@ -371,6 +371,27 @@ func TestSecretsAreInNoError(t *testing.T) {
 	err := sdktest.OpenError(t, c, `{"token": "hunter2"}`)
 	var marked *sdktest.Error
 	if !errors.As(err, &marked) || !marked.Fatal || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "login with *** failed") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A committer's configuration may hold a secret where the component knows of
+// none: the pipeline file says so.
+func TestACommitterTellsNoSecret(t *testing.T) {
+	type config struct {
+		URL string `weir:"url"`
+	}
+	c := sdk.NewTwoPhaseSink("spool", "",
+		func(context.Context, *config, *sdk.Task) (*Spool, error) { return nil, nil },
+		func(_ context.Context, cfg *config, _ *sdk.Node) (sdk.Committer[SpoolFile], error) {
+			return nil, errors.New("no answer from " + cfg.URL)
+		})
+	def, err := c.Definition()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = def.OpenCommitter(t.Context(), []byte(`{"url": "hunter2@host"}`), []string{"url"}, &pluginv1.Owner{}, nil)
+	if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "no answer from ***") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -3,10 +3,14 @@ package sdk
 import (
 	"cmp"
 	"fmt"
+	"os"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
+	"github.com/weirstream/weir/proto/wire"
 )
 
 // FieldError is one thing wrong with a configuration.
@@ -110,9 +114,29 @@ type maskedError struct {
 func (e *maskedError) Error() string { return e.text }
 func (e *maskedError) Unwrap() error { return e.err }
 
+// minPart is the length from which a word inside a secret text is hidden too. The
+// secret itself may be a word of it: "Bearer ...", an expression with a constant.
+const minPart = 8
+
+var word = regexp.MustCompile(`[A-Za-z0-9_+/=.~-]+`)
+
 // secretsOf returns those worth looking for, long ones first: a short one may be
 // part of a longer.
 func secretsOf(found []string) secrets {
+	for name := range strings.SplitSeq(os.Getenv(wire.EnvSecrets), ",") {
+		if value := os.Getenv(name); value != "" {
+			found = append(found, value)
+		}
+	}
+	for _, s := range found {
+		quoted := strconv.Quote(s)
+		found = append(found, quoted[1:len(quoted)-1])
+		for _, part := range word.FindAllString(s, -1) {
+			if len(part) >= minPart && len(part) < len(s) {
+				found = append(found, part)
+			}
+		}
+	}
 	found = slices.DeleteFunc(found, func(s string) bool { return len(s) < minMasked })
 	slices.SortFunc(found, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
 	return slices.Compact(found)

@@ -54,6 +54,41 @@
 // batch with [Batch.Hold], or copy. Package sdktest overwrites buffers after
 // each call, so that a test finds what outlives its call.
 //
+// # State by key
+//
+// A [KeyedOperator] remembers by key: what [Value], [List] and [Map] return, and the
+// timers of [Task.SetTimer], belong to the key of the record at hand. It opens its
+// states while it opens:
+//
+//	func open(ctx context.Context, cfg *Config, t *sdk.Task) (*counter, error) {
+//		return &counter{n: sdk.Value[int64](t, "n", sdk.TTL(24*time.Hour))}, nil
+//	}
+//
+//	func (c *counter) ProcessKeyed(ctx context.Context, r sdk.Record, out *sdk.Collector) error {
+//		n, _ := c.n.Get()
+//		c.n.Set(n + 1)
+//		out.Emit(r, strconv.AppendInt(out.AvailableBuffer(), n+1, 10))
+//		return nil
+//	}
+//
+// Records of a key come to one instance. State and timers are part of each
+// checkpoint, are there again after a restart, and go with the key when the
+// parallelism changes. A snapshot does not stop the operator: its synchronous part
+// copies no value. Values are encoded when they are set ([CodecOf] says how), so
+// what Get returns is a copy.
+//
+// A timer fires once its time has come, by the watermark ([EventTime]) or by the
+// clock ([ProcessingTime]); see [TimerHandler]. Whether a record is late says
+// [Task.Watermark].
+//
+// State that belongs to no key is for every component: a [TaskList] is spread over
+// the tasks, or given whole to each, and a [BroadcastValue] is the same on all.
+//
+// States outlive versions of the plugin. A name stands for one state for ever; a
+// checkpoint that holds another encoding than the state has now is refused, unless
+// [Migrate] says how to read it, and so is one with a state that is gone, unless
+// [DropState] gives it up.
+//
 // # Errors
 //
 // An error concerns one record ([Collector.Fail]: the pipeline's on_error policy
@@ -97,7 +132,7 @@
 // and its required fields are missed. The fields of an embedded struct are the
 // outer one's.
 //
-// A configuration may also be a [Validator], a [Prober], a [Claimer] and have
+// A configuration may also be a [Validator], a [Prober], a [Claimer], a [Hinter] and have
 // [DynamicOutputs]. A field that is wrong is reported with all others at once, by
 // its path, and secrets are in no message.
 //

@@ -30,11 +30,15 @@ func NewOperator[Cfg any, T Operator](
 			if err != nil {
 				return nil, err
 			}
-			inner, err := open(ctx, cfg, taskOf(env))
+			t := taskOf(env)
+			inner, err := open(ctx, cfg, t)
+			if err == nil {
+				err = t.checkState(inner)
+			}
 			if err != nil {
 				return nil, hidden.in(err)
 			}
-			o := &operator{inner: inner, inputs: env.Inputs, secrets: hidden}
+			o := &operator{inner: inner, states: t.taskStates, inputs: env.Inputs, held: env.Held, secrets: hidden}
 			o.flusher, _ = any(inner).(Flusher)
 			o.watermark, _ = any(inner).(WatermarkHandler)
 			return o, nil
@@ -45,23 +49,25 @@ func NewOperator[Cfg any, T Operator](
 // operator serves an Operator.
 type operator struct {
 	inner     Operator
+	states    taskStates
 	flusher   Flusher          // nil where it is none
 	watermark WatermarkHandler // nil where it is none
 	inputs    []string
+	held      *task.Held
 	secrets   secrets
 	out       Collector // for one call at a time
 }
 
 func (o *operator) Process(ctx context.Context, port int, in *wire.Batch, out *task.Output) error {
-	o.out.out = out
-	return o.secrets.in(o.inner.Process(ctx, &Batch{in, inputName(o.inputs, port)}, &o.out))
+	o.out.out, o.out.secrets = out, o.secrets
+	return o.secrets.in(o.inner.Process(ctx, &Batch{in, inputName(o.inputs, port), o.held}, &o.out))
 }
 
 func (o *operator) OnWatermark(ctx context.Context, t int64, out *task.Output) error {
 	if o.watermark == nil {
 		return nil
 	}
-	o.out.out = out
+	o.out.out, o.out.secrets = out, o.secrets
 	return o.secrets.in(o.watermark.OnWatermark(ctx, UnixNano(t), &o.out))
 }
 
@@ -69,11 +75,11 @@ func (o *operator) Flush(ctx context.Context, final bool, out *task.Output) erro
 	if o.flusher == nil {
 		return nil
 	}
-	o.out.out = out
+	o.out.out, o.out.secrets = out, o.secrets
 	return o.secrets.in(o.flusher.Flush(ctx, final, &o.out))
 }
 
-func (o *operator) Snapshot(context.Context) ([]*pluginv1.Entry, error) { return nil, nil }
+func (o *operator) Snapshot(context.Context) ([]*pluginv1.Entry, error) { return o.states.snapshot() }
 
 func (o *operator) Close() error { return o.secrets.in(o.inner.Close()) }
 

@@ -73,8 +73,8 @@ func NewTwoPhaseSink[Cfg, C any, T TwoPhase[C], K Committer[C]](
 			}
 			return w, nil
 		},
-		OpenCommitter: func(ctx context.Context, raw []byte, owner *pluginv1.Owner, log *slog.Logger) (task.Committer, error) {
-			cfg, _, hidden, err := s.open(raw, nil)
+		OpenCommitter: func(ctx context.Context, raw []byte, secretPaths []string, owner *pluginv1.Owner, log *slog.Logger) (task.Committer, error) {
+			cfg, _, hidden, err := s.open(raw, secretPaths)
 			if err != nil {
 				return nil, err
 			}
@@ -95,29 +95,35 @@ func openSink[Cfg any, T Sink](
 	if err != nil {
 		return inner, nil, err
 	}
-	if inner, err = open(ctx, cfg, taskOf(env)); err != nil {
+	t := taskOf(env)
+	if inner, err = open(ctx, cfg, t); err == nil {
+		err = t.checkState(inner)
+	}
+	if err != nil {
 		return inner, nil, hidden.in(err)
 	}
-	return inner, &sink{inner: inner, inputs: env.Inputs, secrets: hidden}, nil
+	return inner, &sink{inner: inner, states: t.taskStates, inputs: env.Inputs, held: env.Held, secrets: hidden}, nil
 }
 
 // sink serves a Sink.
 type sink struct {
 	inner   Sink
+	states  taskStates
 	inputs  []string
+	held    *task.Held
 	secrets secrets
 }
 
 func (s *sink) Write(ctx context.Context, port int, in *wire.Batch, failed *task.Output) error {
 	// A sink that writes asynchronously keeps the Collector, for its Fail.
-	return s.secrets.in(s.inner.Write(ctx, &Batch{in, inputName(s.inputs, port)}, &Collector{failed}))
+	return s.secrets.in(s.inner.Write(ctx, &Batch{in, inputName(s.inputs, port), s.held}, &Collector{failed, s.secrets}))
 }
 
 func (s *sink) Flush(ctx context.Context) error { return s.secrets.in(s.inner.Flush(ctx)) }
 
 func (s *sink) Prepare(context.Context, task.Barrier) ([]*pluginv1.Entry, error) { return nil, nil }
 
-func (s *sink) Snapshot(context.Context) ([]*pluginv1.Entry, error) { return nil, nil }
+func (s *sink) Snapshot(context.Context) ([]*pluginv1.Entry, error) { return s.states.snapshot() }
 
 func (s *sink) Due() bool { return false }
 
@@ -140,14 +146,16 @@ func (s *twoPhase[C]) Prepare(ctx context.Context, b task.Barrier) ([]*pluginv1.
 }
 
 func (s *twoPhase[C]) Snapshot(ctx context.Context) ([]*pluginv1.Entry, error) {
-	if s.state == nil {
-		return nil, nil
+	own, err := s.states.snapshot()
+	if err != nil || s.state == nil {
+		return own, err
 	}
 	state, err := s.state(ctx)
 	if err != nil {
 		return nil, s.secrets.in(err)
 	}
-	return entries(pluginv1.Entry_KIND_WRITER, state)
+	writer, err := entries(pluginv1.Entry_KIND_WRITER, state)
+	return append(own, writer...), err
 }
 
 func (s *twoPhase[C]) Due() bool { return s.roller != nil && s.roller.Due() }

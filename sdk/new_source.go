@@ -38,11 +38,15 @@ func NewSource[Cfg, S, P any, T Source[S, P]](
 			if err != nil {
 				return nil, err
 			}
-			inner, err := open(ctx, cfg, taskOf(env))
+			t := taskOf(env)
+			inner, err := open(ctx, cfg, t)
+			if err == nil {
+				err = t.checkState(inner)
+			}
 			if err != nil {
 				return nil, hidden.in(err)
 			}
-			return &source[S, P]{inner, claims.ConcurrentSplits, hidden}, nil
+			return &source[S, P]{inner, t.taskStates, claims.ConcurrentSplits, hidden}, nil
 		},
 	})
 }
@@ -50,6 +54,7 @@ func NewSource[Cfg, S, P any, T Source[S, P]](
 // source is a Source with its types erased.
 type source[S, P any] struct {
 	inner      Source[S, P]
+	states     taskStates
 	concurrent int
 	secrets    secrets
 }
@@ -139,7 +144,9 @@ func (s *source[S, P]) Progress() *pluginv1.Progress {
 
 func (s *source[S, P]) ConcurrentSplits() int { return s.concurrent }
 
-func (s *source[S, P]) Snapshot(context.Context) ([]*pluginv1.Entry, error) { return nil, nil }
+func (s *source[S, P]) Snapshot(context.Context) ([]*pluginv1.Entry, error) {
+	return s.states.snapshot()
+}
 
 func (s *source[S, P]) Close() error { return s.secrets.in(s.inner.Close()) }
 
@@ -151,7 +158,7 @@ type reader[P any] struct {
 }
 
 func (r *reader[P]) Read(ctx context.Context, out *task.Output) (any, error) {
-	r.out.out = out
+	r.out.out, r.out.secrets = out, r.secrets
 	next, err := r.inner.Read(ctx, &r.out)
 	return next, r.secrets.in(err)
 }

@@ -2,6 +2,7 @@ package sdk
 
 import (
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
+	"github.com/weirstream/weir/sdk/internal/state"
 )
 
 // Option says more about a component than its types do.
@@ -12,6 +13,7 @@ type declaration struct {
 	spec   *pluginv1.Component
 	claims Capabilities
 	faults []error
+	disk   state.Disk // nil where state by key is kept in memory alone
 }
 
 // Port is an input of an operator or sink.
@@ -138,6 +140,29 @@ func PreservesKey() Option {
 	return func(d *declaration) {
 		d.only("PreservesKey", pluginv1.Kind_KIND_OPERATOR)
 		d.claims.PreservesKey = true
+	}
+}
+
+// ByEventTime says that the operator works by event time: a pipeline that does not
+// set it on what leads to the operator is refused, rather than waiting for
+// watermarks that never come.
+func ByEventTime() Option {
+	return func(d *declaration) {
+		d.only("ByEventTime", pluginv1.Kind_KIND_OPERATOR)
+		d.claims.ByEventTime = true
+	}
+}
+
+// DiskState lets a pipeline keep the operator's state by key on disk, with `state:
+// disk`, for state that is larger than memory; diskstate.Pebble is what to give. The
+// operator does not notice: all that changes is how long reading and writing takes.
+func DiskState(on state.Disk) Option {
+	return func(d *declaration) {
+		d.only("DiskState", pluginv1.Kind_KIND_OPERATOR)
+		d.disk, d.claims.diskState = on, true
+		if !d.claims.keyedState {
+			d.fault("DiskState is for a KeyedOperator: no other has state by key")
+		}
 	}
 }
 

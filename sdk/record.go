@@ -68,6 +68,11 @@ func (h Headers) Add(name string, value []byte) Headers {
 	return Headers(wire.AppendHeader(wire.Headers(h), name, value))
 }
 
+// AddBytes is Add for a name that is not a string, which it copies too.
+func (h Headers) AddBytes(name, value []byte) Headers {
+	return Headers(wire.AppendHeader(wire.Headers(h), name, value))
+}
+
 // Get returns the value of the last header of that name, and whether there is
 // one. A null value is nil.
 func (h Headers) Get(name string) (value []byte, ok bool) { return wire.Headers(h).Get(name) }

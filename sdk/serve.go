@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
+	"github.com/weirstream/weir/proto/wire"
 	"github.com/weirstream/weir/sdk/internal/serve"
 	"github.com/weirstream/weir/sdk/internal/task"
 )
@@ -34,9 +35,13 @@ func Serve(p Plugin, components ...Component) {
 		fmt.Fprintf(os.Stderr, "weir plugin %s: %v\n", p.Name, err)
 		os.Exit(1)
 	}
+	var opts task.Options
+	if os.Getenv(wire.EnvOverwrite) != "" {
+		opts.Pool = wire.NewPoisonedPool()
+	}
 	server := task.NewServer(task.Plugin{
 		Name: p.Name, Version: p.Version, SDK: sdkVersion(), OneTaskPerProcess: p.OneTaskPerProcess,
-	}, inner, task.Options{})
+	}, inner, opts)
 	defer server.Close()
 	serve.Serve(server)
 }

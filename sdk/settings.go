@@ -57,10 +57,10 @@ func (s *settings[Cfg]) validate(raw []byte, secretPaths []string) *pluginv1.Val
 	return r
 }
 
-func (s *settings[Cfg]) probe(ctx context.Context, raw []byte, secretPaths []string, owner Owner) []*pluginv1.Fault {
+func (s *settings[Cfg]) probe(ctx context.Context, raw []byte, secretPaths []string, probe Probe) []*pluginv1.Fault {
 	cfg, faults, hidden := s.decode(raw, secretPaths)
 	if p, ok := any(cfg).(Prober); ok && sound(faults) {
-		faults = append(faults, hidden.protos("", p.Probe(ctx, owner))...)
+		faults = append(faults, hidden.protos("", p.Probe(ctx, probe))...)
 	}
 	return faults
 }

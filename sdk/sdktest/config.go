@@ -56,7 +56,7 @@ func Probe(ctx context.Context, t testing.TB, c sdk.Component, config any, optio
 		t.Fatal(err)
 	}
 	h := host{settings: newSettings(options)}
-	return fieldErrors(def.Probe(ctx, raw, nil, h.protoOwner()))
+	return fieldErrors(def.Probe(ctx, &pluginv1.ProbeRequest{Config: raw, Owner: h.protoOwner(), CommitWithin: durationpb.New(h.commitWithin)}))
 }
 
 // OpenError opens a component that is expected to refuse: it returns why, be it
@@ -72,7 +72,7 @@ func OpenError(t testing.TB, c sdk.Component, config any, options ...Option) err
 	case pluginv1.Kind_KIND_SOURCE:
 		_, err = openSource(t, c, config, options)
 	case pluginv1.Kind_KIND_OPERATOR:
-		_, err = openOperator(t, c, config, options)
+		_, err = openOperator(t, c, config, options, 0, nil)
 	default:
 		_, err = openSink(t, c, config, options)
 	}

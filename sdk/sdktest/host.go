@@ -8,11 +8,15 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/weirstream/weir/proto/keygroup"
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 	"github.com/weirstream/weir/proto/wire"
 	"github.com/weirstream/weir/sdk"
 	"github.com/weirstream/weir/sdk/internal/task"
 )
+
+// maxParallelism is the number of key groups.
+const maxParallelism = 128
 
 // host plays the host's part for one component.
 type host struct {
@@ -61,7 +65,7 @@ func newHost(t testing.TB, c sdk.Component, kind pluginv1.Kind, config any, watc
 		h.plugin = wire.NewPool()
 	}
 	h.server = task.NewServer(task.Plugin{Name: "test"}, []*task.Component{&watched}, task.Options{
-		Pool: h.plugin, CloseTimeout: h.timeout,
+		Pool: h.plugin, CloseTimeout: h.timeout, Clock: h.clock,
 	})
 	if len(def.Spec.Inputs) > 0 {
 		h.inputs = nil
@@ -146,6 +150,13 @@ func (h *host) chain() []*pluginv1.Member {
 	}
 	for _, name := range h.outputs {
 		m.Outputs = append(m.Outputs, &pluginv1.Outlet{Output: name, Origin: !h.fast})
+	}
+	if h.spec.GetCapabilities().GetKeyedState() {
+		first, last := keygroup.Range(h.index, maxParallelism, h.parallelism)
+		if h.onDisk {
+			m.State = pluginv1.StateBackend_STATE_BACKEND_ON_DISK
+		}
+		m.KeyGroups = &pluginv1.KeyGroups{First: uint32(first), Last: uint32(last)}
 	}
 	return []*pluginv1.Member{m}
 }

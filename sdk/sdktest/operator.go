@@ -3,7 +3,9 @@ package sdktest
 import (
 	"slices"
 	"testing"
+	"time"
 
+	"github.com/weirstream/weir/proto/snapfile"
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 	"github.com/weirstream/weir/sdk"
 	"github.com/weirstream/weir/sdk/internal/task"
@@ -26,30 +28,31 @@ type Operator struct {
 	t          testing.TB
 	run        *taskRun
 	checkpoint uint64
+	entries    []*pluginv1.Entry // of the newest checkpoint, or what was restored
 }
 
 // NewOperator opens an operator. A fault in component or configuration, and an
 // error from opening, end the test.
 func NewOperator(t testing.TB, c sdk.Component, config any, options ...Option) *Operator {
 	t.Helper()
-	o, err := openOperator(t, c, config, options)
+	o, err := openOperator(t, c, config, options, 0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return o
 }
 
-func openOperator(t testing.TB, c sdk.Component, config any, options []Option) (*Operator, error) {
+func openOperator(t testing.TB, c sdk.Component, config any, options []Option, checkpoint uint64, restored []*pluginv1.Entry) (*Operator, error) {
 	t.Helper()
 	h, err := newHost(t, c, pluginv1.Kind_KIND_OPERATOR, config, func(*task.Component) {}, options)
 	if err != nil {
 		return nil, err
 	}
-	run, err := h.open(0, nil)
+	run, err := h.open(checkpoint, restored)
 	if err != nil {
 		return nil, err
 	}
-	return &Operator{t: t, run: run}, nil
+	return &Operator{t: t, run: run, checkpoint: checkpoint, entries: restored}, nil
 }
 
 // Process gives the operator a batch of these records, in by its first input, and
@@ -100,7 +103,49 @@ func (o *Operator) Watermark(w sdk.Time) Result {
 	return o.must(o.run.take(), err)
 }
 
-// Checkpoint sends a barrier: the operator flushes.
+// Advance lets processing time pass, which stands still otherwise, and returns what
+// the operator sent when timers fired.
+func (o *Operator) Advance(d time.Duration) Result {
+	o.t.Helper()
+	o.run.h.clock.advance(d)
+	err := o.run.settle("OnTimer")
+	return o.must(o.run.take(), err)
+}
+
+// Now is the processing time.
+func (o *Operator) Now() sdk.Time { return sdk.TimeOf(o.run.h.clock.Now()) }
+
+// Restart closes the operator as a crash does and opens another from the newest
+// Checkpoint, or without state where there was none.
+func (o *Operator) Restart() {
+	o.t.Helper()
+	o.must(Result{}, o.reopen(o.entries))
+}
+
+// RestartError is Restart for a component that is to refuse the checkpoint. It
+// returns the error.
+func (o *Operator) RestartError() error {
+	o.t.Helper()
+	err := o.reopen(o.entries)
+	if err == nil {
+		o.t.Fatal("the operator took the checkpoint")
+	}
+	return err
+}
+
+func (o *Operator) reopen(entries []*pluginv1.Entry) error {
+	o.run.close()
+	h := o.run.h
+	h.owner.Epoch++
+	run, err := h.open(o.checkpoint, entries)
+	if err != nil {
+		return err
+	}
+	o.run = run
+	return nil
+}
+
+// Checkpoint sends a barrier: the operator flushes, and what it keeps is stored.
 func (o *Operator) Checkpoint() Result {
 	o.t.Helper()
 	return o.barrier(false)
@@ -115,8 +160,15 @@ func (o *Operator) End() Result {
 
 func (o *Operator) barrier(end bool) Result {
 	o.t.Helper()
+	entries, err := o.run.barrier(&pluginv1.Barrier{Checkpoint: o.checkpoint + 1, End: end})
+	if err == nil {
+		err = snapfile.Inline(o.run.scratch, entries, o.checkpoint, o.entries)
+	}
 	o.checkpoint++
-	_, err := o.run.barrier(&pluginv1.Barrier{Checkpoint: o.checkpoint, End: end})
+	o.entries = entries
+	if err == nil {
+		err = o.run.request(&pluginv1.ControlRequest{Kind: &pluginv1.ControlRequest_Completed{Completed: &pluginv1.Completed{Checkpoint: o.checkpoint}}})
+	}
 	return o.must(o.run.take(), err)
 }
 

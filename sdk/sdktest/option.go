@@ -18,6 +18,13 @@ type settings struct {
 	retries     int
 	timeout     time.Duration
 	guarantee   sdk.Guarantee
+	// commitWithin is what a Probe is told.
+	commitWithin time.Duration
+
+	onDisk bool
+
+	// clock is the processing time of all tasks.
+	clock *clock
 
 	// For benchmarks: memory is used again, and what the component sends is not
 	// looked at.
@@ -29,11 +36,13 @@ func newSettings(options []Option) settings {
 		owner: sdk.Owner{
 			Cluster: "test", Pipeline: "test", UID: "0123456789abcdef", Node: "node", Epoch: 1,
 		},
-		parallelism: 1,
-		maxRecord:   8 << 20,
-		batch:       256 << 10,
-		timeout:     10 * time.Second,
-		guarantee:   sdk.ExactlyOnce,
+		parallelism:  1,
+		maxRecord:    8 << 20,
+		batch:        256 << 10,
+		timeout:      10 * time.Second,
+		guarantee:    sdk.ExactlyOnce,
+		clock:        newClock(),
+		commitWithin: time.Minute,
 	}
 	for _, o := range options {
 		o(&s)
@@ -66,6 +75,13 @@ func Retries(n int) Option { return func(s *settings) { s.retries = n } }
 
 // Timeout bounds each wait, instead of ten seconds.
 func Timeout(d time.Duration) Option { return func(s *settings) { s.timeout = d } }
+
+// CommitWithin is how long prepared output may wait for its commit, as [Probe] tells
+// a sink, instead of a minute.
+func CommitWithin(d time.Duration) Option { return func(s *settings) { s.commitWithin = d } }
+
+// OnDisk keeps state by key on disk, for a component that says [sdk.DiskState].
+func OnDisk() Option { return func(s *settings) { s.onDisk = true } }
 
 // Guarantee sets what the pipeline asks for, instead of exactly once.
 func Guarantee(g sdk.Guarantee) Option { return func(s *settings) { s.guarantee = g } }

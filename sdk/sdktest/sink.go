@@ -3,6 +3,7 @@ package sdktest
 import (
 	"encoding/json"
 	"slices"
+	"sync"
 	"testing"
 
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
@@ -18,6 +19,8 @@ type Sink struct {
 	// earlier are the epochs before this one.
 	earlier []*pluginv1.Generation
 	newest  uint64 // checkpoint
+
+	mu sync.Mutex // of what follows: a task that sleeps runs beside the test
 	// pending is what was prepared and not yet committed.
 	pending []*pluginv1.Entry
 }
@@ -74,12 +77,19 @@ func (s *Sink) Write(records ...Record) []Failed {
 // afterwards; [Sink.Restart] opens the next.
 func (s *Sink) WriteError(records ...Record) error {
 	s.t.Helper()
+	err := s.Try(records...)
+	if err == nil {
+		s.t.Fatal("the sink returned no error")
+	}
+	return err
+}
+
+// Try writes records and sends a barrier, and returns the first error: for a sink of
+// which it is open whether it returns one. After an error the task has ended.
+func (s *Sink) Try(records ...Record) error {
 	_, err := s.write(records)
 	if err == nil {
 		_, _, err = s.barrier(&pluginv1.Barrier{})
-	}
-	if err == nil {
-		s.t.Fatal("the sink returned no error")
 	}
 	return err
 }
@@ -123,13 +133,17 @@ func (s *Sink) must(c *Checkpoint, failed []Failed, err error) (*Checkpoint, []F
 }
 
 func (s *Sink) barrier(b *pluginv1.Barrier) (*Checkpoint, []Failed, error) {
+	s.mu.Lock()
 	s.newest++
 	b.Checkpoint = s.newest
+	s.mu.Unlock()
 	entries, err := s.run.barrier(b)
 	if err != nil {
 		return nil, nil, err
 	}
 	c := &Checkpoint{Number: b.Checkpoint}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, e := range entries {
 		switch e.Kind {
 		case pluginv1.Entry_KIND_COMMITTABLE:
@@ -169,9 +183,22 @@ func (s *Sink) CommitError(c *Checkpoint) error {
 		return err
 	}
 	if r.Error == nil {
+		s.mu.Lock()
 		s.pending = slices.DeleteFunc(s.pending, func(e *pluginv1.Entry) bool { return e.Checkpoint <= c.Number })
+		s.mu.Unlock()
+		s.committed(c)
 	}
 	return newError(r.Error)
+}
+
+// committed tells the task, if there is one, how far its output is committed.
+func (s *Sink) committed(c *Checkpoint) {
+	if s.run != nil {
+		// A task that has ended has nothing to hear.
+		_ = s.run.request(&pluginv1.ControlRequest{Kind: &pluginv1.ControlRequest_Committed{
+			Committed: &pluginv1.Committed{Through: c.Number},
+		}})
+	}
 }
 
 // Restart stops the task without flushing and restores the sink from a
@@ -207,7 +234,9 @@ func (s *Sink) restore(c *Checkpoint, retract bool, options []Option) *Sink {
 	}
 	h.owner = s.h.owner
 	h.owner.Epoch++
+	s.mu.Lock()
 	next := &Sink{t: s.t, h: &h, newest: s.newest}
+	s.mu.Unlock()
 	next.earlier = append(slices.Clone(s.earlier), &pluginv1.Generation{
 		Epoch: s.h.owner.Epoch, Parallelism: uint32(s.h.parallelism), Pool: poolSize,
 	})

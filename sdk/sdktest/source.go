@@ -15,10 +15,12 @@ import (
 
 // Source runs a source: it lists splits, and reads them in tasks of their own.
 type Source struct {
-	t     testing.TB
-	h     *host
-	watch *sourceWatch
-	lists task.Source // an instance in the enumerator's role
+	t         testing.TB
+	component sdk.Component
+	options   []Option
+	h         *host
+	watch     *sourceWatch
+	lists     task.Source // an instance in the enumerator's role
 	// cursor and more are what the source returned with the last listing.
 	cursor []byte
 	more   bool
@@ -45,7 +47,7 @@ func NewSource(t testing.TB, c sdk.Component, config any, options ...Option) *So
 
 func openSource(t testing.TB, c sdk.Component, config any, options []Option) (*Source, error) {
 	t.Helper()
-	s := &Source{t: t, watch: &sourceWatch{}}
+	s := &Source{t: t, component: c, options: options, watch: &sourceWatch{}}
 	var open func(context.Context, []byte, *task.Env) (task.Source, error)
 	h, err := newHost(t, c, pluginv1.Kind_KIND_SOURCE, config, func(c *task.Component) {
 		open = c.OpenSource
@@ -67,6 +69,26 @@ func openSource(t testing.TB, c sdk.Component, config any, options []Option) (*S
 		}
 	})
 	return s, nil
+}
+
+// SplitsError is Splits for a listing that is to fail; it returns the error.
+func (s *Source) SplitsError() error {
+	s.t.Helper()
+	_, err := s.list()
+	if err == nil {
+		s.t.Fatal("Splits returned no error")
+	}
+	return err
+}
+
+// Restart opens the source anew, as a pipeline is that was restarted with another
+// configuration: its cursor goes over to the new one, and so do splits that the test
+// has kept, with their positions.
+func (s *Source) Restart(config any) *Source {
+	s.t.Helper()
+	next := NewSource(s.t, s.component, config, s.options...)
+	next.cursor = s.cursor
+	return next
 }
 
 // Splits lists the splits that exist now, or, of a source with a cursor, those
@@ -233,7 +255,7 @@ func (h *host) env(role pluginv1.Role) *task.Env {
 		Owner:          h.protoOwner(),
 		Index:          h.index,
 		Parallelism:    h.parallelism,
-		MaxParallelism: 128,
+		MaxParallelism: maxParallelism,
 		Role:           role,
 		MaxRecord:      h.maxRecord,
 		Log:            newLogger(h.t),

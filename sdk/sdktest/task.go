@@ -4,15 +4,16 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/weirstream/weir/proto/policy"
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 	"github.com/weirstream/weir/proto/wire"
-	"github.com/weirstream/weir/sdk/internal/task"
 )
 
 // taskRun is one open task, and what it has said.
@@ -24,7 +25,8 @@ type taskRun struct {
 	frames   chan wire.Frame
 	ended    chan struct{} // both streams have
 
-	idles int // sent
+	scratch string // the task's folder
+	idles   int    // sent
 
 	board
 	records   map[string][]Record // by output, not taken yet
@@ -58,16 +60,21 @@ func (h *host) open(restored uint64, entries []*pluginv1.Entry) (*taskRun, error
 		splits:    map[string]bool{},
 		entries:   map[uint64][]*pluginv1.Entry{},
 	}
+	if h.spec.GetCapabilities().GetDiskState() {
+		r.scratch = h.t.TempDir()
+	}
 	go r.serve(ctx)
 	h.t.Cleanup(r.close)
 	err := r.request(&pluginv1.ControlRequest{Kind: &pluginv1.ControlRequest_Open{Open: &pluginv1.Open{
 		Task: r.ref, Cluster: h.owner.Cluster, Pipeline: h.owner.Pipeline,
-		Parallelism: uint32(h.parallelism), MaxParallelism: 128,
+		Parallelism: uint32(h.parallelism), MaxParallelism: maxParallelism,
 		Chain:              h.chain(),
 		Limits:             &pluginv1.Limits{BatchBytes: uint32(h.batch), MaxRecordBytes: uint32(h.maxRecord)},
 		RestoredCheckpoint: restored,
 		LogLevel:           "debug",
 		CheckpointTimeout:  durationpb.New(h.timeout),
+		Pool:               poolSize,
+		Scratch:            r.scratch,
 	}}})
 	if err == nil && len(entries) > 0 {
 		err = r.request(&pluginv1.ControlRequest{Kind: &pluginv1.ControlRequest_RestorePart{RestorePart: &pluginv1.RestorePart{Entries: entries}}})
@@ -124,6 +131,12 @@ func (r *taskRun) close() {
 	case <-time.After(2 * r.h.timeout):
 		r.h.t.Errorf("the component did not end within %v", 2*r.h.timeout)
 		r.cancel()
+		return
+	}
+	if r.scratch != "" {
+		if err := os.RemoveAll(r.scratch); err != nil {
+			r.h.t.Error(err)
+		}
 	}
 }
 
@@ -201,9 +214,9 @@ func (r *taskRun) add(output string, records []Record) {
 		f.Headers = nil
 		for _, h := range record.Headers {
 			switch h.Name {
-			case task.HeaderError:
+			case policy.HeaderError:
 				f.Err = string(h.Value)
-			case task.HeaderLength:
+			case policy.HeaderLength:
 				f.Length = string(h.Value)
 			default:
 				if !strings.HasPrefix(h.Name, "weir.") {

@@ -146,7 +146,7 @@ func (d *decoder) object(o *object, v reflect.Value, raw json.RawMessage, path s
 		d.members(raw, path, func(name, at string, item json.RawMessage) {
 			f := o.byName[name]
 			if f == nil {
-				d.fault(at, CodeUnknown, o.unknown(name))
+				d.fault(at, CodeUnknown, o.unknown(name, v.Addr().Interface()))
 				return
 			}
 			if isNull(item) {

@@ -300,3 +300,31 @@ func text(faults []*pluginv1.Fault) string {
 	}
 	return strings.Join(lines, "\n")
 }
+
+// hinting knows a name that people bring from elsewhere.
+type hinting struct {
+	Servers string `weir:"servers" doc:"Where."`
+}
+
+func (*hinting) Hint(field string) string {
+	if field == "brokers" {
+		return "its name is servers"
+	}
+	return ""
+}
+
+func TestAHintIsGivenInPlaceOfAGuess(t *testing.T) {
+	spec, err := config.New(reflect.TypeFor[hinting](), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for field, want := range map[string]string{
+		"brokers": "unknown field: its name is servers",
+		"servres": `unknown field; did you mean "servers"?`,
+	} {
+		faults, _ := spec.Decode([]byte(`{"`+field+`": "x"}`), nil, new(hinting))
+		if len(faults) != 1 || faults[0].Path != field || faults[0].Message != want {
+			t.Errorf("%s: %v", field, faults)
+		}
+	}
+}

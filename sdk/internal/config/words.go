@@ -57,8 +57,13 @@ func quoteAll(names []string) string {
 	return strings.Join(quoted, ", ")
 }
 
-// unknown is the message for a field that o does not have.
-func (o *object) unknown(name string) string {
+// unknown is the message for a field that o does not have; into is the struct.
+func (o *object) unknown(name string, into any) string {
+	if h, ok := into.(interface{ Hint(field string) string }); ok {
+		if hint := h.Hint(name); hint != "" {
+			return "unknown field: " + hint
+		}
+	}
 	names := make([]string, len(o.fields))
 	for i, f := range o.fields {
 		names[i] = f.name

@@ -48,24 +48,20 @@ func (t *task) barrier(b *pluginv1.Barrier) error {
 func (m *member) synchronous(b *pluginv1.Barrier) ([]*pluginv1.Entry, error) {
 	final := b.GetEnd() && !m.finalTold && !m.spec.GetEnded()
 	m.finalTold = m.finalTold || b.GetEnd()
-	var err error
-	switch {
-	case m.operator != nil:
-		err = m.call("Flush", func(ctx context.Context, out *Output) error { return m.operator.Flush(ctx, final, out) })
-	case m.sink != nil:
-		err = m.call("Flush", func(ctx context.Context, _ *Output) error { return m.sink.Flush(ctx) })
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := m.settleFailures(); err != nil {
+	if err := m.flush(final); err != nil {
 		return nil, err
 	}
 	if m.sink == nil {
+		if m.timing != nil && b.GetEnd() {
+			m.timing.finish()
+			if err := m.timing.pass(); err != nil {
+				return nil, err
+			}
+		}
 		return nil, m.flushOutlets()
 	}
 	var entries []*pluginv1.Entry
-	err = m.call("Prepare", func(ctx context.Context, _ *Output) (err error) {
+	err := m.call("Prepare", func(ctx context.Context, _ *Output) (err error) {
 		entries, err = m.sink.Prepare(ctx, Barrier{
 			Checkpoint: b.GetCheckpoint(),
 			// After a halt nobody may be left to finish what is unfinished.
@@ -87,25 +83,50 @@ func (m *member) synchronous(b *pluginv1.Barrier) ([]*pluginv1.Entry, error) {
 	return entries, m.flushOutlets()
 }
 
-// snapshot asks every member for its state. The entries are plain data, so they
-// are sent while the loop goes on.
+// snapshot asks every member for its state. The entries are plain data, and those
+// of keyed state are made as they are sent: the loop goes on meanwhile.
 func (t *task) snapshot(checkpoint uint64, start time.Time, entries []*pluginv1.Entry) error {
+	var later []memberLater
 	for _, m := range t.members {
+		if m.stateful != nil {
+			err := m.call("Snapshot", func(context.Context, *Output) error {
+				l, err := m.stateful.Capture(checkpoint)
+				if err == nil {
+					later = append(later, memberLater{m, l})
+				}
+				return err
+			})
+			if err != nil {
+				releaseAll(later)
+				return err
+			}
+		}
 		own, err := m.snapshot()
 		if err != nil {
+			releaseAll(later)
 			return err
 		}
 		entries = append(entries, own...)
+		if m.timing != nil {
+			times, err := m.timing.snapshot()
+			if err != nil {
+				releaseAll(later)
+				return m.fault("Snapshot", err)
+			}
+			entries = append(entries, times...)
+		}
 	}
 	if t.reading != nil {
 		splits, err := t.reading.snapshot(checkpoint)
 		if err != nil {
+			releaseAll(later)
 			return err
 		}
 		entries = append(entries, splits...)
 	}
 	t.out.putSnapshot(&snapshot{
 		entries: entries,
+		later:   later,
 		done: &pluginv1.SnapshotDone{
 			Checkpoint:  checkpoint,
 			Synchronous: durationpb.New(time.Since(start)),
@@ -142,7 +163,7 @@ func (m *member) stateKind(k pluginv1.Entry_Kind) bool {
 	switch k {
 	case pluginv1.Entry_KIND_LIST, pluginv1.Entry_KIND_BROADCAST:
 		return true
-	case pluginv1.Entry_KIND_KEY_GROUP:
+	case pluginv1.Entry_KIND_KEY_GROUP, pluginv1.Entry_KIND_FILE:
 		return m.operator != nil
 	case pluginv1.Entry_KIND_WRITER:
 		return m.sink != nil

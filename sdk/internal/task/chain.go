@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
@@ -23,19 +25,22 @@ type member struct {
 
 	source   Source
 	operator Operator
+	stateful Stateful // the operator, where it is one
 	sink     Sink
 
 	outlets     []*outlet
+	timing      *timing // nil without event_time
 	errors      *outlet // nil where failed records lead nowhere
 	needsOrigin bool
 
 	col      *collector
 	spilled  bool // the running call has handed batches on
 	single   *wire.Builder
-	policy   policy
+	policy   onFailure
 	failures *failures
 	failOut  failOut
 	givenUp  *wire.Batch // the record whose tries are over
+	held     Held
 
 	watermark    int64
 	hasWatermark bool
@@ -80,11 +85,23 @@ func (t *task) sortEntries(entries []*pluginv1.Entry) (map[int][]*pluginv1.Entry
 			return nil, protocolErrorf("restored %s in a chain of %d", describeEntry(e), len(t.members))
 		}
 		switch e.GetKind() {
-		case pluginv1.Entry_KIND_SPLIT, pluginv1.Entry_KIND_SPLIT_TIME, pluginv1.Entry_KIND_ENUMERATOR:
+		case pluginv1.Entry_KIND_SPLIT_TIME:
+			// Without event_time, which the file may have lost, it is of no use.
+			if s := t.members[i].timing; s != nil {
+				if err := s.restore(e); err != nil {
+					return nil, t.members[i].fault("restore", err)
+				}
+			}
+			continue
+		case pluginv1.Entry_KIND_SPLIT, pluginv1.Entry_KIND_ENUMERATOR:
 			if !t.members[i].isSource() {
 				return nil, protocolErrorf("restored %s, which is no source", describeEntry(e))
 			}
 			continue
+		case pluginv1.Entry_KIND_FILE:
+			if t.members[i].spec.GetKeyGroups() == nil {
+				return nil, protocolErrorf("restored %s, which has no keyed state", describeEntry(e))
+			}
 		case pluginv1.Entry_KIND_COMMITTABLE:
 			return nil, protocolErrorf("restored %s: committables go to Commit", describeEntry(e))
 		case pluginv1.Entry_KIND_KEY_GROUP:
@@ -111,12 +128,22 @@ func (m *member) open(restored []*pluginv1.Entry) error {
 		Role:               ref.GetRole(),
 		Guarantee:          m.spec.GetGuarantee(),
 		MaxRecord:          t.limits.record,
+		Pool:               int(t.open.GetPool()),
+		Commits:            t.commits,
 		KeyGroups:          m.spec.GetKeyGroups(),
+		OnDisk:             m.spec.GetState() == pluginv1.StateBackend_STATE_BACKEND_ON_DISK,
+		Scratch:            t.open.GetScratch(),
 		SecretPaths:        m.spec.GetSecretPaths(),
 		Log:                newLogger(t.out, t.level, m.index),
 		Metrics:            &Metrics{},
+		Held:               &m.held,
 		Restored:           restored,
 		RestoredCheckpoint: t.open.GetRestoredCheckpoint(),
+		Now:                func() int64 { return t.server.opts.Clock.Now().UnixNano() },
+		Again:              m.againPart,
+	}
+	if m.env.Scratch != "" {
+		m.env.Dir = filepath.Join(m.env.Scratch, strconv.Itoa(m.index))
 	}
 	for _, in := range m.spec.GetInputs() {
 		m.env.Inputs = append(m.env.Inputs, in.GetPort())
@@ -128,13 +155,14 @@ func (m *member) open(restored []*pluginv1.Entry) error {
 			m.source, err = m.comp.OpenSource(t.ctx, config, m.env)
 		case pluginv1.Kind_KIND_OPERATOR:
 			m.operator, err = m.comp.OpenOperator(t.ctx, config, m.env)
+			m.stateful, _ = m.operator.(Stateful)
 		default:
 			m.sink, err = m.comp.OpenSink(t.ctx, config, m.env)
 		}
 		return err
 	})
 	if err != nil {
-		m.source, m.operator, m.sink = nil, nil, nil
+		m.source, m.operator, m.stateful, m.sink = nil, nil, nil, nil
 		return m.fault("open", err)
 	}
 	return nil
@@ -167,6 +195,9 @@ func (m *member) release() {
 	m.single.Discard()
 	m.failures.drop()
 	m.failOut.discard()
+	if m.timing != nil {
+		m.timing.rest.Discard()
+	}
 	for _, o := range m.outlets {
 		o.gather.Discard()
 	}
@@ -254,16 +285,30 @@ func (m *member) attempt(name string, b *wire.Batch, f func(context.Context, *Ou
 		case m.spilled:
 			return m.fault(name, fmt.Errorf("asked for a retry after its output had been handed on: %v", err))
 		}
-		d := backoff(again.After, try)
-		if waited += d; waited > m.task.limits.checkpoint {
-			return m.fault(name, fmt.Errorf("still failing after %v of retries: %v", waited-d, err))
-		}
-		m.stats.retries.Add(1)
-		m.log().Warn("a call is repeated", "call", name, "error", err, "after", d)
-		if err := wait(m.task.ctx, d); err != nil {
+		if err := m.beforeRetry(name, again, try, &waited); err != nil {
 			return err
 		}
 	}
+}
+
+// beforeRetry waits before a call is repeated.
+func (m *member) beforeRetry(name string, again *RetryError, try int, waited *time.Duration) error {
+	d := backoff(again.After, try)
+	if *waited += d; *waited > m.task.limits.checkpoint {
+		return m.fault(name, fmt.Errorf("still failing after %v of retries: %v", *waited-d, again))
+	}
+	m.stats.retries.Add(1)
+	m.log().Warn("a call is repeated", "call", name, "error", again, "after", d)
+	return wait(m.task.ctx, d)
+}
+
+// againPart is beforeRetry for a call within a call, see [Env].
+func (m *member) againPart(_ context.Context, call string, err error, try int, waited *time.Duration) error {
+	again, ok := asRetry(err)
+	if !ok || m.task.ctx.Err() != nil {
+		return err
+	}
+	return m.beforeRetry(call, again, try, waited)
 }
 
 // once runs one call, measured and guarded.
@@ -271,10 +316,15 @@ func (m *member) once(f func(context.Context, *Output) error) error {
 	t := m.task
 	m.spilled = false
 	start, blocked := time.Now(), t.sender.blocked.Load()
+	if t.nested == 0 {
+		t.blockedBefore.Store(blocked)
+		t.calling.Store(start.UnixNano())
+	}
 	t.nested++
 	err := guard(func() error { return f(t.ctx, m.col.output()) })
 	t.nested--
 	if t.nested == 0 {
+		t.calling.Store(0)
 		t.busy.Add(int64(time.Since(start)) - (t.sender.blocked.Load() - blocked))
 	}
 	if err == nil {

@@ -30,7 +30,7 @@ func (s *Server) Commit(ctx context.Context, r *pluginv1.CommitRequest) (*plugin
 		}
 	}
 	out := &pluginv1.CommitResponse{}
-	out.Error, err = s.outside(ctx, "Commit", r.GetOwner(), r.GetComponent(), r.GetConfig(), func(c Committer) error {
+	out.Error, err = s.outside(ctx, "Commit", r.GetOwner(), sinkConfig{r.GetComponent(), r.GetConfig(), r.GetSecretPaths()}, func(c Committer) error {
 		return c.Commit(ctx, entries)
 	})
 	if err != nil {
@@ -51,7 +51,7 @@ func (s *Server) Sweep(ctx context.Context, r *pluginv1.SweepRequest) (*pluginv1
 	}
 	r.Keep = keep
 	out := &pluginv1.SweepResponse{}
-	out.Error, err = s.outside(ctx, "Sweep", r.GetOwner(), r.GetComponent(), r.GetConfig(), func(c Committer) error {
+	out.Error, err = s.outside(ctx, "Sweep", r.GetOwner(), sinkConfig{r.GetComponent(), r.GetConfig(), r.GetSecretPaths()}, func(c Committer) error {
 		return c.Sweep(ctx, r)
 	})
 	if err != nil {
@@ -60,15 +60,22 @@ func (s *Server) Sweep(ctx context.Context, r *pluginv1.SweepRequest) (*pluginv1
 	return out, nil
 }
 
+// sinkConfig is which sink a call is about, and how it is configured.
+type sinkConfig struct {
+	component   string
+	config      []byte
+	secretPaths []string
+}
+
 // outside runs a call that writes outside and needs no task: behind the fence,
 // one at a time for a node. The component's error is part of the answer.
-func (s *Server) outside(ctx context.Context, call string, owner *pluginv1.Owner, component string, config []byte, f func(Committer) error) (*pluginv1.Error, error) {
-	c, err := s.component(pluginv1.Kind_KIND_SINK, component)
+func (s *Server) outside(ctx context.Context, call string, owner *pluginv1.Owner, k sinkConfig, f func(Committer) error) (*pluginv1.Error, error) {
+	c, err := s.component(pluginv1.Kind_KIND_SINK, k.component)
 	if err != nil {
 		return nil, err
 	}
 	if c.OpenCommitter == nil {
-		return nil, status.Errorf(codes.Unimplemented, "component %q prepares no output, so it has no %s", component, call)
+		return nil, status.Errorf(codes.Unimplemented, "component %q prepares no output, so it has no %s", k.component, call)
 	}
 	if err := s.fence.pass(owner.GetUid(), owner.GetNode(), owner.GetEpoch()); err != nil {
 		return nil, err
@@ -82,12 +89,12 @@ func (s *Server) outside(ctx context.Context, call string, owner *pluginv1.Owner
 	if err := s.fence.pass(owner.GetUid(), owner.GetNode(), owner.GetEpoch()); err != nil {
 		return nil, err
 	}
-	committer, err := slot.get(ctx, c, owner, config, s.opts.Log)
+	committer, err := slot.get(ctx, c, owner, k, s.opts.Log)
 	if err == nil {
 		err = guard(func() error { return f(committer) })
 	}
 	if err != nil {
-		return wireError(fmt.Errorf("%s of component %q: %w", call, component, err)), nil
+		return wireError(fmt.Errorf("%s of component %q: %w", call, k.component, err)), nil
 	}
 	return nil, nil
 }
@@ -184,8 +191,8 @@ func (s *committerSlot) close() {
 }
 
 // get returns the open committer of that epoch and configuration.
-func (s *committerSlot) get(ctx context.Context, c *Component, owner *pluginv1.Owner, config []byte, log *slog.Logger) (Committer, error) {
-	sum := sha256.Sum256(config)
+func (s *committerSlot) get(ctx context.Context, c *Component, owner *pluginv1.Owner, k sinkConfig, log *slog.Logger) (Committer, error) {
+	sum := sha256.Sum256(k.config)
 	if s.committer != nil && s.component == c && s.epoch == owner.GetEpoch() && s.config == sum {
 		return s.committer, nil
 	}
@@ -194,7 +201,7 @@ func (s *committerSlot) get(ctx context.Context, c *Component, owner *pluginv1.O
 	err := guard(func() (err error) {
 		// A committer outlives the call that opens it, so it is not given that
 		// call's context to keep, only to open with.
-		s.committer, err = c.OpenCommitter(ctx, config, owner, s.log)
+		s.committer, err = c.OpenCommitter(ctx, k.config, k.secretPaths, owner, s.log)
 		return err
 	})
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 	"github.com/weirstream/weir/proto/wire"
+	"github.com/weirstream/weir/sdk/internal/state"
 )
 
 // Component is one source, operator or sink with its author's types erased.
@@ -17,14 +18,14 @@ type Component struct {
 
 	// Validate checks a configuration offline; Probe asks the outside.
 	Validate func(config []byte, secretPaths []string) *pluginv1.ValidateResponse
-	Probe    func(ctx context.Context, config []byte, secretPaths []string, owner *pluginv1.Owner) []*pluginv1.Fault
+	Probe    func(ctx context.Context, r *pluginv1.ProbeRequest) []*pluginv1.Fault
 
 	OpenSource   func(ctx context.Context, config []byte, env *Env) (Source, error)
 	OpenOperator func(ctx context.Context, config []byte, env *Env) (Operator, error)
 	OpenSink     func(ctx context.Context, config []byte, env *Env) (Sink, error)
 
 	// OpenCommitter is set where the sink prepares output.
-	OpenCommitter func(ctx context.Context, config []byte, owner *pluginv1.Owner, log *slog.Logger) (Committer, error)
+	OpenCommitter func(ctx context.Context, config []byte, secretPaths []string, owner *pluginv1.Owner, log *slog.Logger) (Committer, error)
 }
 
 // Env is what a component's instance knows of its task.
@@ -36,20 +37,37 @@ type Env struct {
 	Role           pluginv1.Role
 	Guarantee      pluginv1.Guarantee
 	MaxRecord      int
+	// Pool is how many names a sink's task may keep in use outside; 0 leaves it to
+	// the component.
+	Pool int
+	// Commits is a sink's view of how far output is committed.
+	Commits *Commits
 	// Inputs are the names of the connected input ports, by port number.
 	Inputs []string
 	// KeyGroups are those that the task owns; nil without keyed state.
 	KeyGroups *pluginv1.KeyGroups
+	// OnDisk says that keyed state is to be kept on disk. Scratch is the task's folder,
+	// below which Dir is the component's own; both are empty where the host gives none.
+	OnDisk       bool
+	Scratch, Dir string
 	// SecretPaths name the fields of the configuration whose values no message
 	// may repeat.
 	SecretPaths []string
 	Log         *slog.Logger
 	Metrics     *Metrics
+	// Held counts what the component keeps past its calls.
+	Held *Held
 	// Restored holds this member's entries of the restored checkpoint that are
-	// neither splits nor the enumerator's: LIST, BROADCAST, KEY_GROUP, WRITER.
+	// neither splits nor the enumerator's: LIST, BROADCAST, KEY_GROUP, FILE, WRITER.
 	// Entries that travelled in parts are whole again.
 	Restored           []*pluginv1.Entry
 	RestoredCheckpoint uint64
+	// Now is the processing time, in nanoseconds since the Unix epoch.
+	Now func() int64
+	// Again waits before a part of a call is repeated that returned this error, and
+	// returns nil; or the error that the call ends with. waited is how long was
+	// waited before.
+	Again func(ctx context.Context, call string, err error, try int, waited *time.Duration) error
 }
 
 // Split is a split with the author's description as JSON.
@@ -102,6 +120,23 @@ type Operator interface {
 	Flush(ctx context.Context, final bool, out *Output) error
 	Snapshot(ctx context.Context) ([]*pluginv1.Entry, error)
 	Close() error
+}
+
+// Stateful is an [Operator] with keyed state and timers.
+type Stateful interface {
+	Operator
+	// Capture is the synchronous part of a checkpoint's snapshot of keyed state.
+	Capture(checkpoint uint64) (state.Later, error)
+	// Concluded says what became of a checkpoint.
+	Concluded(checkpoint uint64, completed bool)
+	// NextTimer is when the first timer in processing time is due, in nanoseconds.
+	NextTimer() (at int64, ok bool)
+	// OnTime fires the timers in processing time that are due, and does what is to
+	// be done now and then.
+	OnTime(ctx context.Context, out *Output) error
+	// Undo takes back what the last Process did to state. It had one record, which
+	// failed, and whose output is dropped.
+	Undo()
 }
 
 // Barrier is what a sink must know of a checkpoint.

@@ -83,7 +83,7 @@ func (t *task) serveControl(stream controlStream) error {
 	}()
 	// Once the stream is broken nothing can be sent, but the task still has to
 	// end before its handler does.
-	if err := t.out.run(over, stream.Send); err != nil {
+	if err := t.out.run(over, t.ctx, stream.Send); err != nil {
 		t.stop(errControlEnded)
 		<-over.Done()
 	}
@@ -130,6 +130,8 @@ func (t *task) receiveControl(stream controlStream, heard chan struct{}) {
 			t.finished.put(checkpointOutcome{k.Completed.GetCheckpoint(), true})
 		case *pluginv1.ControlRequest_Aborted:
 			t.finished.put(checkpointOutcome{k.Aborted.GetCheckpoint(), false})
+		case *pluginv1.ControlRequest_Committed:
+			t.commits.committed(k.Committed.GetThrough())
 		case *pluginv1.ControlRequest_SplitRequest:
 			if !t.enumerates() {
 				err = errors.New("a SplitRequest to a task that is no enumerator")
@@ -144,6 +146,8 @@ func (t *task) receiveControl(stream controlStream, heard chan struct{}) {
 			if !setLevel(t.level, k.SetLogLevel.GetLevel()) {
 				t.log.Warn("unknown log level", "level", k.SetLogLevel.GetLevel())
 			}
+		case *pluginv1.ControlRequest_SetTap:
+			t.setTap(k.SetTap)
 		case *pluginv1.ControlRequest_Open:
 			err = errors.New("a second Open")
 		case *pluginv1.ControlRequest_SlotRelease:

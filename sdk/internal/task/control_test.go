@@ -50,7 +50,7 @@ func TestOpenRefusesWhatItCannotRun(t *testing.T) {
 		"unknown component":    {func(o *pluginv1.Open) { o.Chain[0].Component = "nope" }, `no component "nope"`},
 		"a sink in the middle": {func(o *pluginv1.Open) { o.Chain = append(o.Chain, memberOf("sink"), memberOf("op")) }, `"sink"`},
 		"unknown output":       {func(o *pluginv1.Open) { o.Chain[0].Outputs = []*pluginv1.Outlet{toHost("late")} }, `no output "late"`},
-		"event time":           {func(o *pluginv1.Open) { o.Chain[0].EventTime = &pluginv1.EventTime{From: "record"} }, "event_time"},
+		"event time":           {func(o *pluginv1.Open) { o.Chain[0].EventTime = &pluginv1.EventTime{From: "ts"} }, "event time from \"ts\""},
 		"own partition":        {func(o *pluginv1.Open) { o.Chain[0].Outputs[0].Targets = 2 }, "does not partition"},
 		"chained to nothing":   {func(o *pluginv1.Open) { o.Chain[0].Outputs[0].Chained = true }, "no member follows"},
 		"exclusive alone":      {func(o *pluginv1.Open) { o.Chain[0].Outputs[0].Exclusive = true }, "exclusive but not chained"},
@@ -116,7 +116,7 @@ func TestAFrameOutOfOrderIsAnErrorThatNamesIt(t *testing.T) {
 		}, "Attach"},
 		"a batch for another port": {false, func(task *hostTask) { task.feedBatch(1, task.batch("x")) }, "Batch for input 1"},
 		"another component":        {false, func(task *hostTask) { task.frame(&pluginv1.Frame{Component: 1, Kind: watermark.Kind}) }, "component 1"},
-		"a reader's frame": {false, func(task *hostTask) {
+		"a reader's frame": {true, func(task *hostTask) {
 			task.frame(&pluginv1.Frame{Kind: &pluginv1.Frame_SplitEnded{SplitEnded: &pluginv1.SplitEnded{}}})
 		}, "SplitEnded"},
 		"a barrier again":             {false, func(task *hostTask) { task.barrier(2); task.barrier(2) }, "Barrier of checkpoint 2 after that of 2"},
@@ -412,7 +412,7 @@ func TestTooManyLogRecordsAreDroppedAndCounted(t *testing.T) {
 	}
 	var records int
 	var dropped uint64
-	err := out.drain(func(m *pluginv1.ControlResponse) error {
+	err := out.drain(t.Context(), func(m *pluginv1.ControlResponse) error {
 		records += len(m.GetLog().GetRecords())
 		dropped += m.GetLog().GetDropped()
 		return nil

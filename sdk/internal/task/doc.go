@@ -43,7 +43,8 @@
 // Records that fail are collected from any goroutine and treated by the node's
 // policy when the call returns, before each barrier, and when the loop is woken.
 //
-// A stage that sets the time column and makes watermarks by split (the member's
-// event_time) would stand where a batch enters an outlet: it sees every batch of an
-// output once, in order, with its origin. Open refuses event_time until it is there.
+// The event_time stage of a member stands where a batch enters an outlet: it sees
+// every batch of an output once, in order, with its origin. It sets the times, and
+// at the end of a turn of the loop, when all that it has seen has left, it passes
+// on the watermark that has come of it.
 package task

@@ -50,6 +50,7 @@ type pending struct {
 type readerState struct {
 	asked    bool // has asked at least once
 	told     bool // that no more will come
+	none     bool // has been told that there is none at present, and has not asked since
 	capacity uint64
 	held     uint64
 }
@@ -213,6 +214,7 @@ func (e *enumerator) request(r *pluginv1.SplitRequest) {
 		}
 	}
 	reader.capacity = uint64(r.GetWant()) + uint64(r.GetHeld())
+	reader.none = false
 }
 
 func (e *enumerator) end(id string) {
@@ -229,13 +231,31 @@ func (e *enumerator) assign() error {
 	if e.task.halted || !e.listed || slices.ContainsFunc(e.readers, func(r readerState) bool { return !r.asked }) {
 		return nil
 	}
-	if err := e.give(); err != nil || e.more {
+	if err := e.give(); err != nil {
 		return err
 	}
-	if len(e.unassigned) > 0 {
-		return e.checkStuck()
+	if !e.more && len(e.unassigned) == 0 {
+		return e.noMore()
 	}
-	return e.noMore()
+	if err := e.none(); err != nil || e.more {
+		return err
+	}
+	return e.checkStuck()
+}
+
+// none tells the readers that hold nothing, and have asked, that there is no split for
+// them at present.
+func (e *enumerator) none() error {
+	for i := range e.readers {
+		if r := &e.readers[i]; r.held == 0 && !r.none {
+			r.none = true
+			f := &pluginv1.Frame{Target: uint32(i + 1), Kind: &pluginv1.Frame_Assign{Assign: &pluginv1.Assign{}}}
+			if err := e.task.send(f); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // give sends each reader what it gets now.

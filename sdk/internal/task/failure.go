@@ -8,19 +8,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/weirstream/weir/proto/policy"
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 	"github.com/weirstream/weir/proto/wire"
-)
-
-// Headers that a failed record carries beside its own.
-const (
-	HeaderError         = "weir.error"
-	HeaderComponent     = "weir.component" // the node
-	HeaderOriginSplit   = "weir.origin.split"
-	HeaderOriginOrdinal = "weir.origin.ordinal"
-	// HeaderLength is the whole length of a record of which only the beginning is
-	// left.
-	HeaderLength = "weir.length"
 )
 
 // keptBytes is what is left of a record above max_record.
@@ -151,6 +141,9 @@ func (m *member) processOne(port int, one *wire.Batch) error {
 		}
 		d := m.policy.wait(try, failed)
 		m.col.drop()
+		if m.stateful != nil {
+			m.stateful.Undo()
+		}
 		if try >= m.policy.retries || waited+d > m.policy.bound || isFatal(failed) {
 			m.givenUp = one
 			err := m.settleFailures()
@@ -246,11 +239,11 @@ func (m *member) settle(f failedBatch) error {
 		if m.policy.action == pluginv1.FailurePolicy_ACTION_FAIL || isFatal(item.err) {
 			return m.fault("a record", fmt.Errorf("%s%w", whence(split, ordinal), item.err))
 		}
-		if i >= len(f.items)-maxSamples {
+		if i >= len(f.items)-policy.MaxSamples {
 			m.stats.samples.add(now, f.records, i, item.err)
 		}
-		if m.policy.limit.over(now) {
-			return m.fault("a record", fmt.Errorf("%smore than %d failed records within %v, the last: %w", whence(split, ordinal), m.policy.limit.limit, m.policy.limit.span, item.err))
+		if m.policy.limit.Over(now) {
+			return m.fault("a record", fmt.Errorf("%smore than %d failed records within %v, the last: %w", whence(split, ordinal), m.policy.limit.Count, m.policy.limit.Span, item.err))
 		}
 		if m.policy.action == pluginv1.FailurePolicy_ACTION_SKIP {
 			m.stats.skipped.Add(1)
@@ -290,14 +283,9 @@ func (o *failOut) append(m *member, records *wire.Batch, i int, item failedItem,
 		o.builder = m.task.pool.NewBuilder(m.task.limits.batch)
 	}
 	h := append(o.headers[:0], records.Headers(i)...)
-	h = wire.AppendHeader(h, HeaderError, []byte(textOf(item.err.Error())))
-	h = wire.AppendHeader(h, HeaderComponent, []byte(m.spec.GetNode()))
-	if split != "" {
-		h = wire.AppendHeader(h, HeaderOriginSplit, []byte(split))
-		h = wire.AppendHeader(h, HeaderOriginOrdinal, strconv.AppendInt(nil, ordinal, 10))
-	}
+	h = policy.AppendHeaders(h, textOf(item.err.Error()), m.spec.GetNode(), split, ordinal)
 	if item.length > 0 {
-		h = wire.AppendHeader(h, HeaderLength, strconv.AppendInt(nil, int64(item.length), 10))
+		h = wire.AppendHeader(h, policy.HeaderLength, strconv.AppendInt(nil, int64(item.length), 10))
 	}
 	o.builder.Append(records.Key(i), records.Value(i), records.Time(i), h, split, ordinal)
 	o.headers = h

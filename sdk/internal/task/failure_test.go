@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/weirstream/weir/proto/policy"
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 	"github.com/weirstream/weir/proto/wire"
 )
@@ -89,7 +90,7 @@ func TestSamplesAreFewAndShortAndTheNewest(t *testing.T) {
 		task.feed(fmt.Sprintf("bad %d %s", i, strings.Repeat("x", 10_000)))
 	}
 	c := task.report("twenty skipped", func(c *pluginv1.ComponentReport) bool { return c.FailedSkipped == 20 })
-	if len(c.Samples) != maxSamples || len(c.Samples[0].Value) != sampleBytes || !strings.HasPrefix(string(c.Samples[4].Value), "bad 19") {
+	if len(c.Samples) != policy.MaxSamples || len(c.Samples[0].Value) != policy.SampleBytes || !strings.HasPrefix(string(c.Samples[4].Value), "bad 19") {
 		t.Errorf("%d samples", len(c.Samples))
 	}
 	task.close()
@@ -315,33 +316,6 @@ func TestMoreFailuresThanTheLimitFailTheTask(t *testing.T) {
 	task.ended()
 }
 
-func TestTheLimitForgetsWhatLiesBehindItsWindow(t *testing.T) {
-	w := window{limit: 10, span: time.Minute}
-	now := time.Unix(1_000_000, 0)
-	for range 1000 {
-		for range 10 {
-			if w.over(now) {
-				t.Fatalf("over at %v", now)
-			}
-		}
-		now = now.Add(time.Minute + 2*time.Second)
-	}
-	for range 10 {
-		w.over(now)
-	}
-	if !w.over(now.Add(30 * time.Second)) {
-		t.Error("eleven within half a minute are not too many")
-	}
-	unlimited := window{}
-	if unlimited.over(now) {
-		t.Error("no limit")
-	}
-	ever := window{limit: 1}
-	if ever.over(now) || !ever.over(now.Add(24*time.Hour)) {
-		t.Error("without a window the limit counts from the opening")
-	}
-}
-
 // asyncSink accepts records and fails some of them later, from its own goroutine,
 // until it has been tried often enough.
 type asyncSink struct {
@@ -387,7 +361,7 @@ func TestASinksLateFailureIsTriedAgain(t *testing.T) {
 	if !slices.Equal(sink.taken, []string{"a", "b", "c", "e"}) {
 		t.Errorf("%v", sink.taken)
 	}
-	if got := task.on(0, 0); len(got) != 1 || got[0].value != "d" || got[0].headers[HeaderOriginOrdinal] != "3" {
+	if got := task.on(0, 0); len(got) != 1 || got[0].value != "d" || got[0].headers[policy.HeaderOriginOrdinal] != "3" {
 		t.Errorf("%v", got)
 	}
 	task.close()

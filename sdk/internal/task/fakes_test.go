@@ -214,7 +214,7 @@ func (f *fakeCommitter) counts() (opened, closed int) {
 }
 
 func (f *fakeCommitter) of(c *Component) *Component {
-	c.OpenCommitter = func(context.Context, []byte, *pluginv1.Owner, *slog.Logger) (Committer, error) {
+	c.OpenCommitter = func(context.Context, []byte, []string, *pluginv1.Owner, *slog.Logger) (Committer, error) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.opened++

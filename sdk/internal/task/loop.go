@@ -7,6 +7,8 @@ import (
 	"time"
 
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
+	"github.com/weirstream/weir/proto/wire"
+	"github.com/weirstream/weir/sdk/internal/eventtime"
 )
 
 // duePoll is how often sinks are asked whether output waits to be rolled.
@@ -22,6 +24,7 @@ func (t *task) work() error {
 	t.linger = time.NewTimer(time.Hour)
 	t.linger.Stop()
 	defer t.linger.Stop()
+	defer t.alarm.off()
 	due := time.NewTicker(duePoll)
 	defer due.Stop()
 	if t.members[0].isSource() {
@@ -30,13 +33,26 @@ func (t *task) work() error {
 		}
 		defer t.reading.halt()
 	}
+	for _, m := range t.members {
+		if m.timing != nil && m.spec.GetEnded() {
+			m.timing.finish()
+		}
+	}
+	if err := t.passTimes(); err != nil {
+		return err
+	}
+	t.setAlarm()
 	for {
 		if err := t.turn(due.C); err != nil {
+			return err
+		}
+		if err := t.passTimes(); err != nil {
 			return err
 		}
 		if err := t.settle(); err != nil {
 			return err
 		}
+		t.setAlarm()
 	}
 }
 
@@ -44,6 +60,13 @@ func (t *task) work() error {
 // sends comes before what readers have read, so that a barrier does not wait in
 // line.
 func (t *task) turn(due <-chan time.Time) error {
+	// A timer that is due comes before what came after.
+	select {
+	case <-t.alarm.reached:
+		t.alarm.off()
+		return t.onTime()
+	default:
+	}
 	var read <-chan *handover
 	if t.reading != nil {
 		select {
@@ -64,12 +87,21 @@ func (t *task) turn(due <-chan time.Time) error {
 		return t.flushOutlets()
 	case <-t.linger.C:
 		return t.flushOutlets()
+	case <-t.alarm.reached:
+		t.alarm.off()
+		return t.onTime()
 	case <-t.late:
 		return t.settleLate()
 	case <-t.finished.ready:
 		t.outcomes()
 		return nil
 	case <-due:
+		if err := t.onTime(); err != nil {
+			return err
+		}
+		if err := t.tickTimes(); err != nil {
+			return err
+		}
 		return t.askDue()
 	case <-t.ctx.Done():
 		return context.Cause(t.ctx)
@@ -128,6 +160,9 @@ func (t *task) receive(f inFrame) error {
 		if t.ended {
 			return protocolErrorf("Batch after the end of input")
 		}
+		if err := t.relieve(); err != nil {
+			return err
+		}
 		t.change()
 		return t.members[0].process(f.port, f.batch)
 	}
@@ -138,7 +173,11 @@ func (t *task) receive(f inFrame) error {
 		t.change()
 		return t.members[0].onWatermark(k.Watermark.GetTime())
 	case *pluginv1.Frame_Idle:
-		return t.members[0].onIdle()
+		return t.members[0].onIdle(k.Idle.GetNoSplit())
+	case *pluginv1.Frame_SplitOpened:
+		return t.members[0].onSplit(k.SplitOpened.GetId(), k.SplitOpened.GetOrdinal(), false)
+	case *pluginv1.Frame_SplitEnded:
+		return t.members[0].onSplit(k.SplitEnded.GetId(), 0, true)
 	case *pluginv1.Frame_Assign:
 		return t.reading.assign(k.Assign.GetSplits())
 	case *pluginv1.Frame_NoMoreSplits:
@@ -199,23 +238,38 @@ func (t *task) outcomes() {
 		if t.reading != nil {
 			t.reading.outcome(o)
 		}
+		for _, m := range t.members {
+			if m.stateful != nil {
+				m.stateful.Concluded(o.checkpoint, o.completed)
+			}
+		}
 	}
 }
 
 // onWatermark tells the member, and then passes the watermark on behind all that
-// came of it. It never goes back.
+// came of it, unless the member makes watermarks of its own. It never goes back;
+// the smallest is none and only ends idleness.
 func (m *member) onWatermark(w int64) error {
-	if m.hasWatermark && w <= m.watermark {
-		if !m.idle {
+	if m.timing != nil && w == eventtime.End {
+		m.timing.finish()
+	}
+	if w == wire.NoTime || m.hasWatermark && w <= m.watermark {
+		if !m.idle || m.timing != nil {
 			return nil
 		}
 		// Those behind wait for a word that this member counts again.
 		m.idle = false
-		return m.passWatermark()
+		if !m.hasWatermark {
+			return m.passWatermark(wire.NoTime)
+		}
+		m.stats.hasWatermark.Store(true)
+		return m.passWatermark(m.watermark)
 	}
 	m.watermark, m.hasWatermark, m.idle = w, true, false
-	m.stats.watermark.Store(w)
-	m.stats.hasWatermark.Store(true)
+	if m.timing == nil {
+		m.stats.watermark.Store(w)
+		m.stats.hasWatermark.Store(true)
+	}
 	if m.operator != nil {
 		err := m.call("OnWatermark", func(ctx context.Context, out *Output) error { return m.operator.OnWatermark(ctx, w, out) })
 		if err != nil {
@@ -225,11 +279,13 @@ func (m *member) onWatermark(w int64) error {
 	if err := m.settleFailures(); err != nil {
 		return err
 	}
-	return m.passWatermark()
+	if m.timing != nil {
+		return nil
+	}
+	return m.passWatermark(w)
 }
 
-func (m *member) passWatermark() error {
-	w := m.watermark
+func (m *member) passWatermark(w int64) error {
 	return m.passOn(
 		func(next *member) error { return next.onWatermark(w) },
 		func(f *pluginv1.Frame) { f.Kind = &pluginv1.Frame_Watermark{Watermark: &pluginv1.Watermark{Time: w}} },
@@ -237,11 +293,22 @@ func (m *member) passWatermark() error {
 }
 
 // onIdle passes on that there is no watermark to wait for.
-func (m *member) onIdle() error {
+func (m *member) onIdle(noSplit bool) error {
+	if m.timing != nil {
+		if noSplit {
+			return m.noSplit()
+		}
+		return nil
+	}
 	m.idle = true
+	m.stats.hasWatermark.Store(false)
+	return m.passIdle(noSplit)
+}
+
+func (m *member) passIdle(noSplit bool) error {
 	return m.passOn(
-		func(next *member) error { return next.onIdle() },
-		func(f *pluginv1.Frame) { f.Kind = &pluginv1.Frame_Idle{Idle: &pluginv1.Idle{}} },
+		func(next *member) error { return next.onIdle(noSplit) },
+		func(f *pluginv1.Frame) { f.Kind = &pluginv1.Frame_Idle{Idle: &pluginv1.Idle{NoSplit: noSplit}} },
 	)
 }
 
@@ -251,14 +318,8 @@ func (m *member) passOn(inside func(*member) error, outside func(*pluginv1.Frame
 	if err := m.flushOutlets(); err != nil {
 		return err
 	}
-	var told []*member
-	for _, o := range m.outlets {
-		if o.next != nil && !slices.Contains(told, o.next) {
-			told = append(told, o.next)
-			if err := inside(o.next); err != nil {
-				return err
-			}
-		}
+	if err := m.tellNext(inside); err != nil {
+		return err
 	}
 	for _, o := range m.outlets {
 		if o.exclusive {
@@ -268,6 +329,20 @@ func (m *member) passOn(inside func(*member) error, outside func(*pluginv1.Frame
 		outside(f)
 		if err := m.task.send(f); err != nil {
 			return fmt.Errorf("output %q: %w", o.name, err)
+		}
+	}
+	return nil
+}
+
+// tellNext tells each member behind once.
+func (m *member) tellNext(tell func(*member) error) error {
+	var told []*member
+	for _, o := range m.outlets {
+		if o.next != nil && !slices.Contains(told, o.next) {
+			told = append(told, o.next)
+			if err := tell(o.next); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -4,8 +4,6 @@ import (
 	"context"
 	"sync"
 
-	"google.golang.org/protobuf/proto"
-
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 )
 
@@ -19,9 +17,9 @@ const (
 )
 
 // outbox holds what a task says on Control. Its writers never wait: the host
-// always reads Control. Failed overtakes everything, logs and reports yield to
-// all else, logs are dropped and counted beyond maxLogs, and of reports only the
-// newest is kept.
+// always reads Control. Failed overtakes everything, logs, reports and samples yield
+// to all else, logs are dropped and counted beyond maxLogs, samples beyond maxTapped,
+// and of reports only the newest is kept.
 type outbox struct {
 	mu      sync.Mutex
 	failed  *pluginv1.ControlResponse
@@ -29,6 +27,7 @@ type outbox struct {
 	logs    []*pluginv1.LogRecord
 	dropped uint64
 	report  *pluginv1.Report
+	samples []*pluginv1.Tapped
 	ready   chan struct{}
 }
 
@@ -36,12 +35,6 @@ type outbox struct {
 type outItem struct {
 	message  *pluginv1.ControlResponse
 	snapshot *snapshot
-}
-
-// snapshot is what a task says about one checkpoint.
-type snapshot struct {
-	entries []*pluginv1.Entry
-	done    *pluginv1.SnapshotDone
 }
 
 func newOutbox() *outbox { return &outbox{ready: make(chan struct{}, 1)} }
@@ -75,6 +68,18 @@ func (o *outbox) log(r *pluginv1.LogRecord) {
 	signal(o.ready)
 }
 
+// tapped keeps a sample where not too many wait, and says whether it does.
+func (o *outbox) tapped(s *pluginv1.Tapped) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.samples) >= maxTapped {
+		return false
+	}
+	o.samples = append(o.samples, s)
+	signal(o.ready)
+	return true
+}
+
 func (o *outbox) setReport(r *pluginv1.Report) {
 	o.mu.Lock()
 	o.report = r
@@ -82,8 +87,9 @@ func (o *outbox) setReport(r *pluginv1.Report) {
 	signal(o.ready)
 }
 
-// drain sends everything that is there.
-func (o *outbox) drain(send func(*pluginv1.ControlResponse) error) error {
+// drain sends everything that is there. Once the task is over, keyed state that
+// has not been sent yet is not.
+func (o *outbox) drain(task context.Context, send func(*pluginv1.ControlResponse) error) error {
 	for {
 		item, ok := o.next()
 		if !ok {
@@ -91,7 +97,14 @@ func (o *outbox) drain(send func(*pluginv1.ControlResponse) error) error {
 		}
 		var err error
 		if item.snapshot != nil {
-			err = item.snapshot.send(send)
+			err = item.snapshot.send(func(m *pluginv1.ControlResponse) error {
+				if failed := o.takeFailed(); failed != nil {
+					if err := send(failed); err != nil {
+						return err
+					}
+				}
+				return send(m)
+			}, func() bool { return task.Err() != nil })
 		} else {
 			err = send(item.message)
 		}
@@ -101,16 +114,18 @@ func (o *outbox) drain(send func(*pluginv1.ControlResponse) error) error {
 	}
 }
 
-// run sends until ctx ends, and then what is left.
-func (o *outbox) run(ctx context.Context, send func(*pluginv1.ControlResponse) error) error {
+// run sends until ctx ends, and then what is left. task ends when the task is told
+// to, before ctx.
+func (o *outbox) run(ctx, task context.Context, send func(*pluginv1.ControlResponse) error) error {
+	defer o.release()
 	for {
-		if err := o.drain(send); err != nil {
+		if err := o.drain(task, send); err != nil {
 			return err
 		}
 		select {
 		case <-o.ready:
 		case <-ctx.Done():
-			return o.drain(send)
+			return o.drain(task, send)
 		}
 	}
 }
@@ -139,36 +154,31 @@ func (o *outbox) next() (outItem, bool) {
 		r := o.report
 		o.report = nil
 		return outItem{message: &pluginv1.ControlResponse{Kind: &pluginv1.ControlResponse_Report{Report: r}}}, true
+	case len(o.samples) > 0:
+		s := o.samples[0]
+		o.samples[0] = nil
+		o.samples = o.samples[1:]
+		return outItem{message: &pluginv1.ControlResponse{Kind: &pluginv1.ControlResponse_Tapped{Tapped: s}}}, true
 	}
 	return outItem{}, false
 }
 
-// send sends the snapshot in parts of about partBytes, then that it is done.
-func (s *snapshot) send(send func(*pluginv1.ControlResponse) error) error {
-	var part []*pluginv1.Entry
-	size := 0
-	flush := func() error {
-		if len(part) == 0 {
-			return nil
-		}
-		m := &pluginv1.SnapshotPart{Checkpoint: s.done.Checkpoint, Entries: part}
-		part, size = nil, 0
-		return send(&pluginv1.ControlResponse{Kind: &pluginv1.ControlResponse_SnapshotPart{SnapshotPart: m}})
-	}
-	for _, e := range s.entries {
-		for _, piece := range cutEntry(e) {
-			n := proto.Size(piece)
-			if size > 0 && size+n > partBytes {
-				if err := flush(); err != nil {
-					return err
-				}
-			}
-			part = append(part, piece)
-			size += n
+func (o *outbox) takeFailed() *pluginv1.ControlResponse {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	m := o.failed
+	o.failed = nil
+	return m
+}
+
+// release gives up snapshots that nobody sends any more.
+func (o *outbox) release() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, i := range o.items {
+		if i.snapshot != nil {
+			releaseAll(i.snapshot.later)
 		}
 	}
-	if err := flush(); err != nil {
-		return err
-	}
-	return send(&pluginv1.ControlResponse{Kind: &pluginv1.ControlResponse_SnapshotDone{SnapshotDone: s.done}})
+	o.items = nil
 }

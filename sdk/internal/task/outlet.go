@@ -15,15 +15,24 @@ type outlet struct {
 	needsOrigin bool
 	// gather collects small batches while the sender is busy.
 	gather *wire.Builder
+	tap    tap // of what is exclusive; the host sees the rest
 }
 
 // add hands a batch on, which it consumes.
 func (o *outlet) add(b *wire.Batch) error {
 	if o != o.member.errors {
+		if o.member.timing != nil {
+			if b = o.member.timing.apply(b); b == nil {
+				return nil
+			}
+		}
 		o.member.stats.out(b)
 	}
 	if o.exclusive {
 		defer b.Release()
+		if o.tap.on.Load() {
+			o.sample(b)
+		}
 		return o.next.process(o.nextPort, b)
 	}
 	if b.Size() < o.task.limits.batch/4 && (o.gather.Len() > 0 || o.task.sender.busy()) {

@@ -2,6 +2,8 @@ package task
 
 import (
 	"fmt"
+	"math"
+	"time"
 
 	"github.com/weirstream/weir/proto/wire"
 )
@@ -117,6 +119,10 @@ func (o *Output) To(name string) *Output {
 	return &l.out
 }
 
+// Count is how many records were put out, to any output: a part of a call that put
+// out none leaves it as it was.
+func (o *Output) Count() uint64 { return o.c.count }
+
 // Err returns the first error, which is also that of the call.
 func (o *Output) Err() error { return o.c.err }
 
@@ -156,8 +162,12 @@ type collector struct {
 	limit     int
 	maxRecord int
 	full      bool
-	staged    int   // bytes of complete batches
-	err       error // sticky
+	count     uint64
+	most      uint64    // the count at which a reader has read enough; 0 for none
+	from      uint64    // the count at which a read began
+	first     time.Time // when the first record of a read was appended
+	staged    int       // bytes of complete batches
+	err       error     // sticky
 	// spill is called when the complete batches are more than maxStaged bytes.
 	spill     func() error
 	maxStaged int
@@ -173,6 +183,7 @@ func newCollector(m *member, split string) *collector {
 		origin:    m.needsOrigin,
 		failures:  m.failures,
 		limit:     limits.batch,
+		from:      math.MaxUint64, // no read
 		maxRecord: limits.record,
 		// Whoever returns once it is full may have put out almost a batch and then
 		// the largest record.
@@ -250,7 +261,24 @@ func (c *collector) room(l *lane, size int) verdict {
 	if l.bytes > 0 && l.bytes+size > c.limit+c.limit/8 {
 		l.freeze(c)
 	}
+	c.starts()
+	c.count++
+	c.enough()
 	return taken
+}
+
+// starts notes when a read has something.
+func (c *collector) starts() {
+	if c.count == c.from {
+		c.first = time.Now()
+	}
+}
+
+// enough makes a reader return where it has read as much as it may.
+func (c *collector) enough() {
+	if c.most > 0 && c.count >= c.most {
+		c.full = true
+	}
 }
 
 // roomFor says whether n records that came in a batch are taken.
@@ -262,6 +290,9 @@ func (c *collector) roomFor(l *lane, n int) bool {
 		l.dropped += uint64(n)
 		return false
 	}
+	c.starts()
+	c.count += uint64(n)
+	c.enough()
 	return true
 }
 

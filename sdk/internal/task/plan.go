@@ -54,9 +54,6 @@ func (t *task) plan() error {
 // planMember finds the component: the head may be of any kind, those behind it
 // operators, the last one an operator or a sink.
 func (t *task) planMember(i int, spec *pluginv1.Member) (*member, error) {
-	if spec.GetEventTime() != nil {
-		return nil, errors.New("event_time: this version of the SDK does not set it")
-	}
 	kinds := []pluginv1.Kind{pluginv1.Kind_KIND_OPERATOR}
 	if i == 0 {
 		kinds = append(kinds, pluginv1.Kind_KIND_SOURCE)
@@ -76,7 +73,15 @@ func (t *task) planMember(i int, spec *pluginv1.Member) (*member, error) {
 		failures: newFailures(t.pool, t.late),
 		single:   t.pool.NewBuilder(t.limits.record),
 	}
-	m.policy, err = newPolicy(spec.GetOnFailure(), t.limits.checkpoint)
+	if m.policy, err = newPolicy(spec.GetOnFailure(), t.limits.checkpoint); err != nil {
+		return nil, err
+	}
+	if spec.GetEventTime() != nil {
+		if comp.Spec.GetKind() == pluginv1.Kind_KIND_SINK {
+			return nil, errors.New("event_time on a sink")
+		}
+		m.timing, err = newTiming(m)
+	}
 	return m, err
 }
 
@@ -114,6 +119,9 @@ func (t *task) pick(i int, spec *pluginv1.Member, kinds []pluginv1.Kind) (*Compo
 // connect lays out a member's outputs; the members behind it are connected.
 func (m *member) connect() error {
 	m.needsOrigin = m.policy.action == pluginv1.FailurePolicy_ACTION_DEAD_LETTER
+	// A source's stage knows the split of what was read, but not the ordinal of what
+	// it fails.
+	timed := m.timing != nil && (!m.isSource() || m.needsOrigin)
 	for port, spec := range m.spec.GetOutputs() {
 		name := spec.GetOutput()
 		switch {
@@ -124,7 +132,7 @@ func (m *member) connect() error {
 		case spec.GetExclusive() && !spec.GetChained():
 			return fmt.Errorf("output %q is exclusive but not chained", name)
 		}
-		o := &outlet{member: m, task: m.task, name: name, port: uint32(port), exclusive: spec.GetExclusive(), needsOrigin: spec.GetOrigin()}
+		o := &outlet{member: m, task: m.task, name: name, port: uint32(port), exclusive: spec.GetExclusive(), needsOrigin: spec.GetOrigin() || timed}
 		if spec.GetChained() {
 			if m.index+1 >= len(m.task.members) {
 				return fmt.Errorf("output %q is chained, but no member follows", name)

@@ -86,15 +86,21 @@ func (r *reading) read(s *split, data Split, start []byte) (call string, err err
 	var idle idleReads
 	for {
 		h := &handover{split: s, reader: reader}
+		before := c.count
+		if !r.allow(c) {
+			return "", nil
+		}
 		began := time.Now()
 		err := r.member.again(r.ctx, "Read", func() error { return c.read(r.ctx, reader, h) }, "split", s.id)
 		if err != nil {
 			return "Read", err
 		}
+		r.task.read.Add(int64(c.count - before))
+		worked := c.worked(began)
 		empty := !c.collect(h)
 		took := time.Since(began)
 		if !empty {
-			r.task.readBusy.Add(int64(took))
+			r.task.readBusy.Add(int64(worked))
 		}
 		eof := h.eof
 		if !r.give(h) || eof {
@@ -106,8 +112,26 @@ func (r *reading) read(s *split, data Split, start []byte) (call string, err err
 	}
 }
 
+// allow lets a reader read as many records as are left of the limit, if there is one.
+// Where none is left it waits until the task halts, and returns false.
+func (r *reading) allow(c *collector) bool {
+	limit := r.task.limits.read
+	if limit == 0 {
+		return true
+	}
+	left := limit - r.task.read.Load()
+	if left <= 0 {
+		<-r.ctx.Done()
+		return false
+	}
+	c.most = c.count + uint64(left)
+	return true
+}
+
 // read calls Read once. On an error but io.EOF nothing of it stays.
 func (c *collector) read(ctx context.Context, reader Reader, h *handover) error {
+	before := c.count
+	c.from = before
 	err := guard(func() (err error) {
 		h.position, err = reader.Read(ctx, c.output())
 		return err
@@ -121,8 +145,18 @@ func (c *collector) read(ctx context.Context, reader Reader, h *handover) error 
 	if err != nil {
 		c.drop()
 		c.failures.drop()
+		c.count = before
 	}
 	return err
+}
+
+// worked is how long the read that began then has worked. One that comes back before it
+// has a batch had no more to read, and before its first record it waited for that.
+func (c *collector) worked(began time.Time) time.Duration {
+	if !c.full && c.count > c.from {
+		began = c.first
+	}
+	return time.Since(began)
 }
 
 // collect moves what Read appended into the hand-over, and says whether that was

@@ -3,6 +3,7 @@ package task
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -539,4 +540,37 @@ func TestASourceIsNotToldOfAnAbortedCheckpoint(t *testing.T) {
 	if told := r.observed.take(); len(told) != 1 || told[0].checkpoint != 3 || len(r.positions) != 1 {
 		t.Errorf("told of %v, %d checkpoints are open", told, len(r.positions))
 	}
+}
+
+// A reader that may read so many records reads those and no more, whatever a Read that
+// failed has put out; it goes on to answer barriers, with the position behind them.
+func TestAReaderStopsAtItsLimit(t *testing.T) {
+	failed := false
+	source := &fakeSource{counts: map[string]int{"a": 100}}
+	source.read = func(_ context.Context, r *fakeReader, out *Output) (any, error) {
+		for !out.Full() && r.next < 100 {
+			out.Append(nil, fmt.Append(nil, r.next), wire.NoTime, nil, int64(r.next))
+			r.next++
+			if r.next == 3 && !failed {
+				failed, r.next = true, 0
+				return nil, &RetryError{Err: errors.New("not now"), After: time.Millisecond}
+			}
+		}
+		return r.next, nil
+	}
+	h := newHost(t, []*Component{sourceNamed("src", source)})
+	open := openOf(memberOf("src", toHost("out")))
+	open.Limits.ReadRecords = 7
+	task := h.open(open)
+	task.assign(&pluginv1.Split{Id: "a"})
+	task.hear("word of the limit", func(m *pluginv1.ControlResponse) bool { return m.GetReport().GetLimitReached() })
+	task.barrier(1, halting)
+	task.passed(1)
+	if got := task.values(7); len(got) != 7 || got[0] != "0" || got[6] != "6" {
+		t.Errorf("read %q", got)
+	}
+	if e := task.snapshot(1); len(e) != 1 || !strings.Contains(string(e[0].GetPayload()), `"position":7`) {
+		t.Errorf("%v", e)
+	}
+	task.close()
 }

@@ -8,13 +8,9 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/weirstream/weir/proto/policy"
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 	"github.com/weirstream/weir/proto/wire"
-)
-
-const (
-	maxSamples  = 5
-	sampleBytes = 256
 )
 
 // samples are the newest failures, few.
@@ -24,18 +20,10 @@ type samples struct {
 }
 
 func (s *samples) add(now time.Time, records *wire.Batch, i int, err error) {
-	split, ordinal := records.Origin(i)
-	sample := &pluginv1.FailureSample{
-		TimeUnixNano: now.UnixNano(),
-		Error:        textOf(err.Error()),
-		Split:        split,
-		Ordinal:      ordinal,
-		Key:          head(records.Key(i)),
-		Value:        head(records.Value(i)),
-	}
+	sample := policy.Sample(now, records, i, textOf(err.Error()))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.items) >= maxSamples {
+	if len(s.items) >= policy.MaxSamples {
 		s.items = slices.Delete(s.items, 0, 1)
 	}
 	s.items = append(s.items, sample)
@@ -46,8 +34,6 @@ func (s *samples) list() []*pluginv1.FailureSample {
 	defer s.mu.Unlock()
 	return slices.Clone(s.items)
 }
-
-func head(b []byte) []byte { return slices.Clone(b[:min(len(b), sampleBytes)]) }
 
 // reporter sends a report about once a second while anything changes.
 func (t *task) reporter() {
@@ -77,7 +63,7 @@ func (t *task) report(last bool) {
 func (t *task) buildReport() *pluginv1.Report {
 	r := &pluginv1.Report{
 		Busy:    durationpb.New(t.busyTime()),
-		Blocked: durationpb.New(time.Duration(t.sender.blocked.Load())),
+		Blocked: durationpb.New(t.sender.blockedTime()),
 	}
 	for _, m := range t.members {
 		s := &m.stats
@@ -93,6 +79,7 @@ func (t *task) buildReport() *pluginv1.Report {
 			Samples:            s.samples.list(),
 			Watermark:          s.watermark.Load(),
 			HasWatermark:       s.hasWatermark.Load(),
+			WatermarkSplit:     s.held(),
 		}
 		if m.env != nil {
 			c.Metrics = m.env.Metrics.report()
@@ -108,13 +95,20 @@ func (t *task) buildReport() *pluginv1.Report {
 	if t.opened.Load() && !t.enumerates() && t.members[0].source != nil {
 		// A progress that panics is not worth the task.
 		_ = guard(func() error { r.Progress = t.members[0].source.Progress(); return nil })
+		r.LimitReached = t.limits.read > 0 && t.read.Load() >= t.limits.read
 	}
 	return r
 }
 
-// busyTime is the time in calls of components: those of the loop, and reads that
-// brought records. Readers run side by side, so it is at most the time that has
-// passed.
+// busyTime is the time in calls of components: those of the loop, the one under way
+// included, and reads that brought records, save what they waited for the first.
+// Readers run side by side, so it is at
+// most the time that has passed.
 func (t *task) busyTime() time.Duration {
-	return min(time.Duration(t.busy.Load()+t.readBusy.Load()), time.Since(t.began))
+	busy := time.Duration(t.busy.Load() + t.readBusy.Load())
+	if began := t.calling.Load(); began != 0 {
+		blocked := t.sender.blockedTime() - time.Duration(t.blockedBefore.Load())
+		busy += max(time.Since(time.Unix(0, began))-blocked, 0)
+	}
+	return min(busy, time.Since(t.began))
 }

@@ -2,6 +2,7 @@ package task
 
 import (
 	"context"
+	"io"
 	"strings"
 	"sync"
 	"testing"
@@ -151,13 +152,26 @@ func TestBusyAndBlockedTimeAreMeasured(t *testing.T) {
 	task.close()
 }
 
+// A task that hangs in a call is busy, and is seen to be, although nothing ends.
+func TestACallUnderWayIsBusyTime(t *testing.T) {
+	release := make(chan struct{})
+	f := &fakeOperator{process: func(context.Context, int, *wire.Batch, *Output) error { <-release; return nil }}
+	task := openOp(newHost(t, opOnly(f)))
+	task.feed("a")
+	task.hear("busy time", func(m *pluginv1.ControlResponse) bool {
+		return m.GetReport().GetBusy().AsDuration() >= 40*time.Millisecond
+	})
+	close(release)
+	task.close()
+}
+
 func TestDescribeValidateAndProbe(t *testing.T) {
 	c := operatorNamed("op", &fakeOperator{})
 	c.Validate = func(config []byte, secrets []string) *pluginv1.ValidateResponse {
 		return &pluginv1.ValidateResponse{Faults: []*pluginv1.Fault{{Path: "x", Message: string(config) + strings.Join(secrets, ",")}}}
 	}
-	c.Probe = func(_ context.Context, config []byte, _ []string, o *pluginv1.Owner) []*pluginv1.Fault {
-		if o.GetNode() == "panic" {
+	c.Probe = func(_ context.Context, r *pluginv1.ProbeRequest) []*pluginv1.Fault {
+		if r.GetOwner().GetNode() == "panic" {
 			panic("oops")
 		}
 		return []*pluginv1.Fault{{Path: "host", Message: "unreachable"}}
@@ -188,5 +202,42 @@ func TestDescribeValidateAndProbe(t *testing.T) {
 	}
 	if _, err = h.client.Validate(ctx, &pluginv1.ValidateRequest{Kind: pluginv1.Kind_KIND_SOURCE, Component: "op"}); err == nil || !strings.Contains(err.Error(), `no component "op" of KIND_SOURCE`) {
 		t.Errorf("%v", err)
+	}
+}
+
+// What a source waits for input is no work: one that has little to read is not what
+// keeps a pipeline from being faster. One that fills its batches is busy all the time.
+func TestASourceThatWaitsForInputIsNotBusy(t *testing.T) {
+	const wait, reads = 60 * time.Millisecond, 5
+	for _, c := range []struct {
+		name    string
+		records int
+		busy    bool
+	}{{"a record a read", 1, false}, {"a batch a read", 5000, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			at := 0
+			source := &fakeSource{counts: map[string]int{"a": 1}, read: func(_ context.Context, _ *fakeReader, out *Output) (any, error) {
+				if at == reads {
+					return at, io.EOF
+				}
+				at++
+				time.Sleep(wait)
+				for range c.records {
+					out.Append(nil, make([]byte, 100), wire.NoTime, nil, 0)
+				}
+				return at, nil
+			}}
+			task := openSource(t, source)
+			task.assign(splitsOf("a")...)
+			task.noMoreSplits()
+			r := task.hear("all of it", func(m *pluginv1.ControlResponse) bool {
+				all := m.GetReport().GetComponents()
+				return len(all) > 0 && all[0].GetRecordsOut() == uint64(reads*c.records)
+			}).GetReport()
+			if got := r.GetBusy().AsDuration() >= reads*wait; got != c.busy {
+				t.Errorf("busy for %v in %d reads that waited %v each", r.GetBusy().AsDuration(), reads, wait)
+			}
+			task.close()
+		})
 	}
 }

@@ -143,7 +143,7 @@ func (t *task) accept(f *wire.Frame) (inFrame, error) {
 	switch h.Kind {
 	case wire.KindBarrier:
 		allowed = true
-	case wire.KindWatermark, wire.KindIdle:
+	case wire.KindWatermark, wire.KindIdle, wire.KindSplitOpened, wire.KindSplitEnded:
 		allowed = !head.isSource()
 	case wire.KindAssign, wire.KindNoMoreSplits:
 		allowed = head.isSource() && !t.enumerates()

@@ -27,6 +27,7 @@ type sender struct {
 	// has gathered.
 	idle    chan struct{}
 	blocked atomic.Int64 // nanoseconds that the loop has waited for room
+	waiting atomic.Int64 // since when it waits now, in Unix nanoseconds, or 0
 }
 
 type queued struct {
@@ -55,7 +56,11 @@ func (s *sender) batch(ctx context.Context, f wire.Frame) error {
 		return nil
 	}
 	start := time.Now()
-	defer func() { s.blocked.Add(int64(time.Since(start))) }()
+	s.waiting.Store(start.UnixNano())
+	defer func() {
+		s.waiting.Store(0)
+		s.blocked.Add(int64(time.Since(start)))
+	}()
 	for {
 		select {
 		case <-s.space:
@@ -67,6 +72,15 @@ func (s *sender) batch(ctx context.Context, f wire.Frame) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// blockedTime is for how long the loop has waited for room, also now.
+func (s *sender) blockedTime() time.Duration {
+	blocked := time.Duration(s.blocked.Load())
+	if since := s.waiting.Load(); since != 0 {
+		blocked += time.Since(time.Unix(0, since))
+	}
+	return blocked
 }
 
 // frame queues a frame that is not a batch.

@@ -45,6 +45,25 @@ type Options struct {
 	CommitterIdle time.Duration
 	// ReportInterval is the time between two reports; 0 means a second.
 	ReportInterval time.Duration
+	// Clock is the processing time; nil is that of the system.
+	Clock Clock
+}
+
+// Clock is processing time, for timers.
+type Clock interface {
+	Now() time.Time
+	// After returns a channel that is sent to once, when d has passed, and a
+	// function that gives it up.
+	After(d time.Duration) (reached <-chan time.Time, stop func())
+}
+
+type systemClock struct{}
+
+func (systemClock) Now() time.Time { return time.Now() }
+
+func (systemClock) After(d time.Duration) (<-chan time.Time, func()) {
+	t := time.NewTimer(d)
+	return t.C, func() { t.Stop() }
 }
 
 // Server serves the wire contract for a set of components. It is safe for
@@ -89,6 +108,9 @@ func NewServer(p Plugin, components []*Component, opts Options) *Server {
 	opts.CloseTimeout = orDefault(opts.CloseTimeout, 10*time.Second)
 	opts.CommitterIdle = orDefault(opts.CommitterIdle, time.Minute)
 	opts.ReportInterval = orDefault(opts.ReportInterval, time.Second)
+	if opts.Clock == nil {
+		opts.Clock = systemClock{}
+	}
 	s := &Server{
 		manifest: &pluginv1.Manifest{
 			Name: p.Name, Version: p.Version, Sdk: p.SDK, OneTaskPerProcess: p.OneTaskPerProcess,
@@ -152,7 +174,7 @@ func (s *Server) Probe(ctx context.Context, r *pluginv1.ProbeRequest) (*pluginv1
 		return out, nil
 	}
 	err = guard(func() error {
-		out.Faults = c.Probe(ctx, r.GetConfig(), r.GetSecretPaths(), r.GetOwner())
+		out.Faults = c.Probe(ctx, r)
 		return nil
 	})
 	return out, internal("Probe", c, err)

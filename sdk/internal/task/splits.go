@@ -130,6 +130,9 @@ func (r *reading) assign(splits []*pluginv1.Split) error {
 	if r.noMore || r.task.ended {
 		return protocolErrorf("Assign after NoMoreSplits or the end of input")
 	}
+	if len(splits) == 0 {
+		return r.none()
+	}
 	r.task.change()
 	for _, s := range splits {
 		if err := r.hold(&split{id: s.GetId(), ordinal: s.GetOrdinal(), data: s.GetData(), start: s.Position}); err != nil {
@@ -137,6 +140,14 @@ func (r *reading) assign(splits []*pluginv1.Split) error {
 		}
 	}
 	return r.openMore()
+}
+
+// none hears that there is no split for this task at present.
+func (r *reading) none() error {
+	if len(r.splits) > 0 {
+		return nil
+	}
+	return r.member.noSplit()
 }
 
 func (r *reading) noMoreSplits() {
@@ -155,8 +166,7 @@ func (r *reading) openMore() error {
 		}
 		s.open = true
 		r.opened++
-		f := &pluginv1.Frame{Kind: &pluginv1.Frame_SplitOpened{SplitOpened: &pluginv1.SplitOpened{Id: s.id, Ordinal: s.ordinal}}}
-		if err := r.task.send(f); err != nil {
+		if err := r.member.onSplit(s.id, s.ordinal, false); err != nil {
 			return err
 		}
 		r.start(s)
@@ -174,8 +184,14 @@ func (r *reading) take(h *handover) error {
 	if len(h.parts) > 0 || h.failed.records != nil || h.eof {
 		r.task.change()
 	}
+	if err := r.task.relieve(); err != nil {
+		return err
+	}
 	m := r.member
 	m.stats.unconnected.Add(h.dropped)
+	if m.timing != nil {
+		m.timing.split = h.split.id
+	}
 	for i, p := range h.parts {
 		h.parts[i].batch = nil
 		if err := p.outlet.add(p.batch); err != nil {
@@ -184,6 +200,11 @@ func (r *reading) take(h *handover) error {
 	}
 	if h.failed.records != nil {
 		if err := m.settle(h.failed); err != nil {
+			return err
+		}
+	}
+	if m.timing != nil {
+		if err := m.settleFailures(); err != nil {
 			return err
 		}
 	}
@@ -196,11 +217,7 @@ func (r *reading) take(h *handover) error {
 
 // end ends a split behind its last records.
 func (r *reading) end(s *split) error {
-	if err := r.member.flushOutlets(); err != nil {
-		return err
-	}
-	f := &pluginv1.Frame{Kind: &pluginv1.Frame_SplitEnded{SplitEnded: &pluginv1.SplitEnded{Id: s.id}}}
-	if err := r.task.send(f); err != nil {
+	if err := r.member.onSplit(s.id, s.ordinal, true); err != nil {
 		return err
 	}
 	r.splits = slices.DeleteFunc(r.splits, func(have *split) bool { return have == s })
@@ -228,6 +245,9 @@ func (r *reading) request() {
 func (r *reading) checkExhausted() {
 	if r.noMore && len(r.splits) == 0 && !r.exhausted {
 		r.exhausted = true
+		if r.member.timing != nil {
+			r.member.timing.finish()
+		}
 		r.task.out.put(&pluginv1.ControlResponse{Kind: &pluginv1.ControlResponse_Exhausted{Exhausted: &pluginv1.Exhausted{}}})
 	}
 }

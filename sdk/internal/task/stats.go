@@ -13,6 +13,7 @@ type stats struct {
 	unconnected                              atomic.Uint64
 	watermark                                atomic.Int64
 	hasWatermark                             atomic.Bool
+	holder                                   atomic.Pointer[string]
 	samples                                  samples
 }
 
@@ -24,4 +25,18 @@ func (s *stats) in(b *wire.Batch) {
 func (s *stats) out(b *wire.Batch) {
 	s.recordsOut.Add(uint64(b.Len()))
 	s.bytesOut.Add(uint64(b.Size()))
+}
+
+// hold notes the split that holds the watermark back.
+func (s *stats) hold(split string) {
+	if p := s.holder.Load(); p == nil || *p != split {
+		s.holder.Store(&split)
+	}
+}
+
+func (s *stats) held() string {
+	if p := s.holder.Load(); p != nil {
+		return *p
+	}
+	return ""
 }

@@ -52,6 +52,7 @@ type task struct {
 	// Mailboxes from Control to the loop.
 	requests mailbox[*pluginv1.SplitRequest]
 	finished mailbox[checkpointOutcome]
+	commits  *Commits
 	late     chan struct{} // a token when a component failed a record by itself
 	failOnce sync.Once
 
@@ -60,11 +61,16 @@ type task struct {
 	passed  uint64 // the last barrier
 	linger  *time.Timer
 	lingers bool
+	alarm   alarm
 	halted  bool
 	ended   bool
 	reading *reading
+	read    atomic.Int64 // records that readers have read
 	busy    atomic.Int64 // nanoseconds in calls of the loop
 	nested  int
+	// calling is when the call under way began, in Unix nanoseconds, or 0, and
+	// blockedBefore what sender.blocked was then.
+	calling, blockedBefore atomic.Int64
 
 	readBusy atomic.Int64     // nanoseconds in reads that brought records
 	began    time.Time        // when the task was opened
@@ -76,8 +82,10 @@ type task struct {
 // limits are Open.limits with defaults.
 type limits struct {
 	batch, record int
+	memory        int64 // of held batches; 0: unbounded
 	linger        time.Duration
 	checkpoint    time.Duration
+	read          int64 // records that readers may read; 0: unbounded
 }
 
 const (
@@ -101,7 +109,9 @@ func newTask(s *Server, open *pluginv1.Open) *task {
 		limits: limits{
 			batch:      int(open.GetLimits().GetBatchBytes()),
 			record:     int(open.GetLimits().GetMaxRecordBytes()),
+			memory:     int64(open.GetLimits().GetMemoryBytes()),
 			linger:     open.GetLimits().GetLinger().AsDuration(),
+			read:       int64(open.GetLimits().GetReadRecords()),
 			checkpoint: orDefault(open.GetCheckpointTimeout().AsDuration(), defaultCheckpoint),
 		},
 		pool:     s.opts.Pool,
@@ -123,6 +133,7 @@ func newTask(s *Server, open *pluginv1.Open) *task {
 	}
 	t.requests.ready = make(chan struct{}, 1)
 	t.finished.ready = make(chan struct{}, 1)
+	t.commits = newCommits(t.out)
 	setLevel(t.level, open.GetLogLevel())
 	t.log = newLogger(t.out, t.level, 0)
 	t.ctx, t.cancel = context.WithCancelCause(context.Background())

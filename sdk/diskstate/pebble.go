@@ -1,0 +1,92 @@
+package diskstate
+
+import (
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// What a task's store takes of memory, in bytes: an overlay, of which up to
+// maxOverlays are held, Pebble's own tables in memory, and its cache of blocks.
+const (
+	overlayBytes  = 16 << 20
+	maxOverlays   = 4
+	memTableBytes = 16 << 20
+	cacheBytes    = 64 << 20
+)
+
+// maxFileBytes bounds a file of the store: it is stored as one object.
+const maxFileBytes = 32 << 20
+
+// openPebble opens the store in a folder.
+func openPebble(dir string, cache int64, readOnly bool) (*pebble.DB, error) {
+	o := &pebble.Options{
+		FS:                          unsynced{vfs.Default},
+		FormatMajorVersion:          pebble.FormatColumnarBlocks,
+		DisableWAL:                  true,
+		ReadOnly:                    readOnly,
+		CacheSize:                   cache,
+		MemTableSize:                memTableBytes,
+		MemTableStopWritesThreshold: 3,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       24,
+		MaxManifestFileSize:         1 << 20,
+		Logger:                      quiet{},
+	}
+	for i := range o.TargetFileSizes {
+		o.TargetFileSizes[i] = min(int64(4<<20)<<i, maxFileBytes)
+	}
+	for i := range o.Levels {
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	db, err := pebble.Open(dir, o)
+	if err != nil {
+		return nil, fmt.Errorf("open the state in %s: %w", dir, err)
+	}
+	return db, nil
+}
+
+// quiet hears what the store does. Errors come back from its calls, too.
+type quiet struct{}
+
+func (quiet) Infof(string, ...any)  {}
+func (quiet) Errorf(string, ...any) {}
+
+// Fatalf must not return: the store cannot go on, and what it held is in the
+// checkpoint.
+func (quiet) Fatalf(format string, args ...any) {
+	panic("state on disk: " + fmt.Sprintf(format, args...))
+}
+
+// unsynced is a file system that leaves it to the operating system when to write: the
+// folder is scratch.
+type unsynced struct{ vfs.FS }
+
+func (fs unsynced) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return unsyncedFile(fs.FS.Create(name, c))
+}
+
+func (fs unsynced) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	return unsyncedFile(fs.FS.OpenReadWrite(name, c, o...))
+}
+
+func (fs unsynced) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return unsyncedFile(fs.FS.ReuseForWrite(from, to, c))
+}
+
+func (fs unsynced) OpenDir(name string) (vfs.File, error) { return unsyncedFile(fs.FS.OpenDir(name)) }
+
+func unsyncedFile(f vfs.File, err error) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return file{f}, nil
+}
+
+type file struct{ vfs.File }
+
+func (file) Sync() error                { return nil }
+func (file) SyncData() error            { return nil }
+func (file) SyncTo(int64) (bool, error) { return true, nil }

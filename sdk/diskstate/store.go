@@ -1,0 +1,252 @@
+package diskstate
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/weirstream/weir/proto/keygroup"
+	"github.com/weirstream/weir/sdk/internal/state"
+)
+
+// store is the back end of one task. Its methods belong to the task's loop; a
+// goroutine, the flusher, writes overlays to Pebble in their order.
+type store struct {
+	root, dir string
+	groups    state.Groups
+	db        *pebble.DB
+	name      string
+	tables    []*table
+	held      []description // restored, not taken by a table
+	numbers   [maxStates + 1]bool
+
+	// at hand is written; aside are those that were laid aside, oldest first, and
+	// that the flusher has not reported.
+	atHand *overlay
+	aside  []*job
+	writes int    // bytes, since its size was looked at
+	most   int    // of its size
+	reaped uint64 // grows when an overlay is let go
+
+	jobs    chan *job
+	flusher chan struct{} // closed when it has ended
+	failure atomic.Pointer[error]
+	files   files
+}
+
+// overlay is what was written last, and has not reached Pebble: by table, a byte that
+// says what was done and, where it was put, the value.
+type overlay struct {
+	memory *state.Memory
+	tables []layer
+}
+
+// layer is the part of an overlay that is a table's.
+type layer struct {
+	state.Walker
+	number byte
+}
+
+// What was done.
+const (
+	deleted byte = iota
+	put
+)
+
+// job is an overlay that was laid aside.
+type job struct {
+	overlay *overlay
+	// checkpoint is that of the snapshot to be made behind it; 0 for none.
+	checkpoint uint64
+	dir        string
+	done       chan struct{} // closed when err is set
+	err        error
+}
+
+func newStore(c state.DiskConfig, db *pebble.DB, name string, overlay int) *store {
+	s := &store{
+		root: c.Root, dir: c.Dir, groups: c.Groups, db: db, name: name, most: overlay,
+		jobs: make(chan *job, maxOverlays), flusher: make(chan struct{}),
+	}
+	s.files.pending = map[uint64]map[string]bool{}
+	s.atHand = s.newOverlay()
+	go s.flush()
+	return s
+}
+
+func (s *store) newOverlay() *overlay {
+	o := &overlay{memory: state.NewMemory(s.groups)}
+	for _, t := range s.tables {
+		o.add(t.spec, t.number)
+	}
+	return o
+}
+
+func (o *overlay) add(s state.Spec, number byte) {
+	t, _, _ := o.memory.Table(state.Spec{Name: s.Name, Shape: s.Shape}, keygroup.Header{})
+	o.tables = append(o.tables, layer{t.(state.Walker), number})
+}
+
+// table returns the overlay's part of a table; nil where it is older than the table.
+func (o *overlay) table(i int) state.Walker {
+	if i >= len(o.tables) {
+		return nil
+	}
+	return o.tables[i].Walker
+}
+
+// Table implements [state.Backend].
+func (s *store) Table(spec state.Spec, h keygroup.Header) (state.Table, bool, error) {
+	h.Version = keygroup.FormatVersion
+	t := &table{store: s, index: len(s.tables), spec: spec}
+	i := slices.IndexFunc(s.held, func(d description) bool { return d.Name == spec.Name && d.same(h) })
+	if i >= 0 {
+		t.number = s.held[i].number
+		s.numbers[t.number] = true
+		s.held = slices.Delete(s.held, i, i+1)
+		s.add(t)
+		return t, true, nil
+	}
+	for _, d := range s.held {
+		s.numbers[d.number] = true
+	}
+	n := slices.Index(s.numbers[1:], false) + 1
+	if n == 0 {
+		return nil, false, fmt.Errorf("more than %d states", maxStates)
+	}
+	t.number = byte(n)
+	s.numbers[n] = true
+	s.add(t)
+	return t, false, describe(s.db, description{spec.Name, h, t.number})
+}
+
+func (s *store) add(t *table) {
+	s.tables = append(s.tables, t)
+	s.atHand.add(t.spec, t.number)
+}
+
+// Err implements [state.Backend].
+func (s *store) Err() error {
+	if err := s.failure.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func (s *store) fail(err error) {
+	err = fmt.Errorf("state on disk: %w", err)
+	s.failure.CompareAndSwap(nil, &err)
+}
+
+// wrote is called behind each write, of so many bytes.
+func (s *store) wrote(n int) {
+	if s.writes += n; s.writes < s.most/32 {
+		return
+	}
+	s.writes = 0
+	if s.atHand.memory.Bytes() >= s.most {
+		s.layAside(0, "")
+	}
+}
+
+// layAside begins a new overlay. Where too many wait to be flushed it waits for the
+// oldest: that is how a disk that is too slow holds the task back.
+func (s *store) layAside(checkpoint uint64, dir string) *job {
+	s.reap()
+	if len(s.aside) >= maxOverlays-1 {
+		<-s.aside[0].done
+		s.reap()
+	}
+	j := &job{overlay: s.atHand, checkpoint: checkpoint, dir: dir, done: make(chan struct{})}
+	s.aside = append(s.aside, j)
+	s.atHand = s.newOverlay()
+	s.jobs <- j
+	return j
+}
+
+// reap lets go of overlays that have reached Pebble.
+func (s *store) reap() {
+	for len(s.aside) > 0 {
+		select {
+		case <-s.aside[0].done:
+			s.aside = s.aside[1:]
+			s.reaped++
+		default:
+			return
+		}
+	}
+}
+
+// flush is the flusher.
+func (s *store) flush() {
+	defer close(s.flusher)
+	for j := range s.jobs {
+		if j.err = s.Err(); j.err == nil {
+			if j.err = s.write(j); j.err != nil {
+				s.fail(j.err)
+			}
+		}
+		close(j.done)
+	}
+}
+
+// batchBytes is the size of what is written to Pebble at once.
+const batchBytes = 1 << 20
+
+func (s *store) write(j *job) error {
+	b := s.db.NewBatch()
+	defer func() { _ = b.Close() }()
+	var name []byte
+	for _, t := range j.overlay.tables {
+		var err error
+		t.All(func(k state.Key, sub, value []byte) bool {
+			name = append(appendPrefix(name[:0], t.number, keygroup.OfHash(k.Hash, s.groups.Of), k.Bytes), sub...)
+			if value[0] == put {
+				err = b.Set(name, value[1:], nil)
+			} else {
+				err = b.Delete(name, nil)
+			}
+			if err == nil && b.Len() >= batchBytes {
+				err = s.db.Apply(b, pebble.NoSync)
+				b.Reset()
+			}
+			return err == nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if err := s.db.Apply(b, pebble.NoSync); err != nil {
+		return err
+	}
+	if j.checkpoint == 0 {
+		return nil
+	}
+	if err := s.db.Flush(); err != nil {
+		return err
+	}
+	return s.db.Checkpoint(j.dir)
+}
+
+// Capture implements [state.Backend].
+func (s *store) Capture(checkpoint uint64, _ int64) (state.Capture, error) {
+	dir := filepath.Join(s.dir, strconv.FormatUint(checkpoint, 10))
+	j := s.layAside(checkpoint, dir)
+	s.files.made = append(s.files.made, j)
+	return &capture{store: s, job: j, released: make(chan struct{})}, nil
+}
+
+var errClosed = errors.New("closed")
+
+// Close implements [state.Backend].
+func (s *store) Close() error {
+	s.fail(errClosed) // so that what waits is not written
+	close(s.jobs)
+	<-s.flusher
+	return s.db.Close()
+}

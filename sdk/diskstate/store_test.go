@@ -1,0 +1,25 @@
+package diskstate
+
+import (
+	"testing"
+
+	"github.com/weirstream/weir/sdk/internal/state"
+	"github.com/weirstream/weir/sdk/internal/state/statetest"
+)
+
+// small makes overlays go to Pebble often.
+var small = disk{overlay: 128 << 10}
+
+func TestDiskStateIsWhatTheSuiteSays(t *testing.T) { statetest.Run(t, small.Open) }
+
+// What was kept in memory is taken over on disk, and the other way.
+func TestTheBackEndMayChangeAtEveryRestart(t *testing.T) {
+	r := statetest.Seeded(t)
+	statetest.Rescale(t, func(c state.DiskConfig) (state.Backend, state.Stored, error) {
+		if r.IntN(2) == 0 {
+			return small.Open(c)
+		}
+		stored, err := small.Read(c)
+		return state.NewMemory(c.Groups), stored, err
+	})
+}
