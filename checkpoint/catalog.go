@@ -11,6 +11,7 @@ import (
 
 	"github.com/weirstream/weir/checkpoint/storage"
 	"github.com/weirstream/weir/coordination"
+	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 )
 
 // Summary is a checkpoint as a listing shows it.
@@ -67,7 +68,17 @@ type NodeDescription struct {
 
 // TaskDescription is one task of a node.
 type TaskDescription struct {
-	Task    string             `json:"task"` // index, or "enumerator"
+	Task string `json:"task"` // index, or "enumerator"
+	// Bytes is the size of its state, Splits and KeyGroups count entries of that kind.
+	Bytes     int64 `json:"bytes"`
+	Splits    int   `json:"splits,omitempty"`
+	KeyGroups int   `json:"key_groups,omitempty"`
+	// Files are those of keyed state on disk; Shared is the size of those which an
+	// earlier checkpoint stored.
+	Files  []File `json:"files,omitempty"`
+	Shared int64  `json:"shared_bytes,omitempty"`
+	// Timing is how long its part took.
+	Timing  Timing             `json:"timing,omitzero"`
 	Objects []Object           `json:"objects,omitempty"`
 	Entries []EntryDescription `json:"entries,omitempty"`
 }
@@ -93,14 +104,14 @@ func Describe(ctx context.Context, st *storage.Storage, r Record) (Description, 
 	for _, n := range m.Nodes {
 		nd := NodeDescription{Name: n.Name, Component: n.Component, Version: n.Version, Parallelism: n.Parallelism, Ended: n.Ended}
 		if n.Enumerator != nil {
-			td, err := describeTask(ctx, st, "enumerator", *n.Enumerator)
+			td, err := describeTask(ctx, st, m, "enumerator", *n.Enumerator)
 			if err != nil {
 				return Description{}, err
 			}
 			nd.Tasks = append(nd.Tasks, td)
 		}
 		for _, t := range n.Tasks {
-			td, err := describeTask(ctx, st, strconv.Itoa(t.Index), t)
+			td, err := describeTask(ctx, st, m, strconv.Itoa(t.Index), t)
 			if err != nil {
 				return Description{}, err
 			}
@@ -111,8 +122,16 @@ func Describe(ctx context.Context, st *storage.Storage, r Record) (Description, 
 	return d, nil
 }
 
-func describeTask(ctx context.Context, st *storage.Storage, name string, t TaskState) (TaskDescription, error) {
-	d := TaskDescription{Task: name, Objects: t.Objects}
+func describeTask(ctx context.Context, st *storage.Storage, m *Manifest, name string, t TaskState) (TaskDescription, error) {
+	d := TaskDescription{Task: name, Objects: t.Objects, Files: t.Files, Timing: t.Timing}
+	for _, f := range t.Files {
+		if !ownObject(m.N, f.Object) {
+			d.Shared += f.Object.Size
+		}
+		d.Entries = append(d.Entries, EntryDescription{
+			Kind: KindName(pluginv1.Entry_KIND_FILE), ID: f.ID, Bytes: int(f.Object.Size),
+		})
+	}
 	var entries Entries
 	for e, err := range ReadEntries(ctx, st, t) {
 		if err != nil {
@@ -120,7 +139,18 @@ func describeTask(ctx context.Context, st *storage.Storage, name string, t TaskS
 		}
 		entries = append(entries, e)
 	}
-	d.Entries = describe(append(entries, t.Committables...))
+	d.Entries = append(d.Entries, describe(append(entries, t.Committables...))...)
+	groups := map[uint32]bool{}
+	for _, e := range d.Entries {
+		d.Bytes += int64(e.Bytes)
+		switch e.Kind {
+		case KindName(pluginv1.Entry_KIND_SPLIT):
+			d.Splits++
+		case KindName(pluginv1.Entry_KIND_KEY_GROUP):
+			groups[e.Group] = true
+		}
+	}
+	d.KeyGroups = len(groups)
 	return d, nil
 }
 

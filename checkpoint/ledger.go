@@ -51,13 +51,13 @@ type Ledger struct {
 
 	// Held while objects are deleted or records with shared objects are made.
 	objects sync.Mutex
-	named   map[string][]string // what retained manifests name, by their name
+	named   map[string]names // what retained manifests name, by their name
 }
 
 // NewLedger returns the ledger of the pipeline called name. With a nil lead it
 // serves only methods that need none.
 func NewLedger(store coordination.Store, lead Leadership, name string) *Ledger {
-	return &Ledger{store: store, lead: lead, name: name, named: map[string][]string{}}
+	return &Ledger{store: store, lead: lead, name: name, named: map[string]names{}}
 }
 
 // Paths of the records.

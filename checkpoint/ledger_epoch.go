@@ -174,18 +174,20 @@ func (l *Ledger) Adopt(ctx context.Context, epoch uint64, c Choice) error {
 // adopt notes a choice and says whether that changes anything.
 func (l *Lineage) adopt(c Choice) bool {
 	g := &l.Generations[len(l.Generations)-1]
-	was, retract, accepted := *g, l.Retract, len(l.AcceptedDuplicates)
+	was, from, retract, accepted := *g, l.From, l.Retract, len(l.AcceptedDuplicates)
 	if r := c.Record; r != nil {
 		g.Restored = r.N
 		if c.FromSavepoint {
 			g.Savepoint = r.Savepoint
+			// A start before the first checkpoint begins with it again.
+			l.From = r.Savepoint
 		}
 	}
 	l.Retract = c.Retract
 	if c.AcceptedDuplicates && !slices.Contains(l.AcceptedDuplicates, l.Epoch) {
 		l.AcceptedDuplicates = append(l.AcceptedDuplicates, l.Epoch)
 	}
-	return g.Restored != was.Restored || g.Savepoint != was.Savepoint || l.Retract != retract ||
+	return g.Restored != was.Restored || g.Savepoint != was.Savepoint || l.From != from || l.Retract != retract ||
 		len(l.AcceptedDuplicates) != accepted
 }
 

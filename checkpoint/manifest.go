@@ -6,14 +6,15 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/weirstream/weir/checkpoint/storage"
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 )
 
-// ManifestFormat is the newest format that this package reads, and the one that
-// it writes.
-const ManifestFormat = 1
+// ManifestFormat is the newest format that this package reads. A manifest without
+// files is written as format 1, which earlier versions read.
+const ManifestFormat = 2
 
 // Manifest names everything that belongs to one checkpoint. It is stored as JSON.
 type Manifest struct {
@@ -49,20 +50,69 @@ type TaskState struct {
 	Entries Entries `json:"entries,omitempty"`
 	// Objects hold them where they are not, in order, after Entries.
 	Objects []Object `json:"objects,omitempty"`
+	// Files are what lies in objects of its own, which other checkpoints may name too.
+	Files []File `json:"files,omitempty"`
 	// Writer entries: what a sink's writer holds unfinished.
 	Writer Entries `json:"writer,omitempty"`
 	// Committables are prepared output that was not answered as committed, each
 	// with the checkpoint that prepared it, in that order.
 	Committables Entries `json:"committables,omitempty"`
+	// Timing is how long the parts took, for people.
+	Timing Timing `json:"timing,omitzero"`
+}
+
+// File is a file of keyed state: an entry of kind FILE whose bytes came in a file.
+type File struct {
+	ID     string `json:"id"`
+	Object Object `json:"object"`
+}
+
+// objects returns every object that the state names.
+func (t *TaskState) objects() []Object {
+	all := slices.Clone(t.Objects)
+	for _, f := range t.Files {
+		all = append(all, f.Object)
+	}
+	return all
+}
+
+// Timing is how long a task took for its part of a checkpoint.
+type Timing struct {
+	// Done is when its state had come in, by its host's clock.
+	Done time.Time `json:"done,omitzero"`
+	// Align is from the first channel that delivered the barrier to the last.
+	Align time.Duration `json:"align_ns"`
+	// Process is until the plugin has passed the barrier on: it finishes what came
+	// before, flushes and prepares.
+	Process time.Duration `json:"process_ns"`
+	// Snapshot is from then until its state had come in.
+	Snapshot time.Duration `json:"snapshot_ns"`
+	// Upload is until that was stored and read back.
+	Upload time.Duration `json:"upload_ns"`
 }
 
 // Objects returns every object that the manifest names.
 func (m *Manifest) Objects() []Object {
 	var all []Object
 	for t := range m.tasks() {
-		all = append(all, t.Objects...)
+		all = append(all, t.objects()...)
 	}
 	return all
+}
+
+// Shared returns the objects that stem from earlier checkpoints.
+func (m *Manifest) Shared() []Object {
+	return slices.DeleteFunc(m.Objects(), func(o Object) bool { return ownObject(m.N, o) })
+}
+
+// hasFiles says whether the manifest needs format 2.
+func (m *Manifest) hasFiles() bool {
+	for t := range m.tasks() {
+		if len(t.Files) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // Committables returns, by node, the prepared output of checkpoints above the
@@ -181,7 +231,7 @@ func merge(parts []NodeState) ([]NodeState, error) {
 func (m *Manifest) check(r Record) error {
 	switch {
 	case m.Format < 1 || m.Format > ManifestFormat:
-		return fmt.Errorf("manifest has format %d, this version reads up to %d", m.Format, ManifestFormat)
+		return fmt.Errorf("manifest has format %d, this version reads up to %d: use a weir that is as new as the one that wrote it", m.Format, ManifestFormat)
 	case m.N != r.N || m.UID != r.UID || m.Epoch != r.Epoch:
 		return fmt.Errorf("%w: manifest is of checkpoint %d of %s in epoch %d, the record of checkpoint %d of %s in epoch %d",
 			storage.ErrCorrupt, m.N, m.UID, m.Epoch, r.N, r.UID, r.Epoch)

@@ -25,7 +25,8 @@ type Lineage struct {
 	// AcceptedDuplicates are the epochs that began below output that may have been
 	// published, because a person allowed it.
 	AcceptedDuplicates []uint64 `json:"accepted_duplicates,omitempty"`
-	// From is the savepoint that the uid began with, until it has a checkpoint.
+	// From is the savepoint that the pipeline begins with where it has no checkpoint
+	// after it.
 	From string `json:"from,omitempty"`
 	// Former uids of this name, whose objects in storage may still be there.
 	Former []string `json:"former,omitempty"`

@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"github.com/weirstream/weir/proto/keygroup"
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 )
 
@@ -11,6 +12,7 @@ import (
 //	split, split time   same task where the parallelism is unchanged, else
 //	                    spread; both kinds of one split together
 //	key group           to the task that owns the group
+//	file                to every task that owns a group of the old one's
 //	list                spread, or to every task if it is a union
 //	broadcast           one old task's copy to every task
 //	writer              to exactly one task
@@ -59,7 +61,9 @@ func (r *Router) route(task int, e *pluginv1.Entry) []int {
 	case pluginv1.Entry_KIND_SPLIT, pluginv1.Entry_KIND_SPLIT_TIME:
 		return r.only(r.split(task, e.GetId()))
 	case pluginv1.Entry_KIND_KEY_GROUP:
-		return r.only(KeyGroupOwner(int(e.GetKeyGroup()), r.new, r.max))
+		return r.only(keygroup.Owner(int(e.GetKeyGroup()), r.max, r.new))
+	case pluginv1.Entry_KIND_FILE:
+		return r.Heirs(task)
 	case pluginv1.Entry_KIND_LIST:
 		if e.GetUnion() {
 			return r.every
@@ -75,6 +79,13 @@ func (r *Router) route(task int, e *pluginv1.Entry) []int {
 		return r.only(task % r.new)
 	}
 	return nil
+}
+
+// Heirs are the new tasks that own a key group of an old one, sorted: those that need
+// its files.
+func (r *Router) Heirs(task int) []int {
+	first, last := keygroup.Range(task, r.max, r.old)
+	return r.every[keygroup.Owner(first, r.max, r.new) : keygroup.Owner(last, r.max, r.new)+1]
 }
 
 func (r *Router) split(task int, id string) int {
@@ -106,16 +117,3 @@ func (r *Router) only(task int) []int {
 
 // Splits says to which task each split went.
 func (r *Router) Splits() map[string]int { return r.splits }
-
-// KeyGroupOwner is the task that owns a key group.
-func KeyGroupOwner(group, parallelism, maxParallelism int) int {
-	return group * parallelism / maxParallelism
-}
-
-// KeyGroupRange is the first and last key group that a task owns. The last is
-// below the first where it owns none.
-func KeyGroupRange(task, parallelism, maxParallelism int) (first, last int) {
-	first = (task*maxParallelism + parallelism - 1) / parallelism
-	last = ((task+1)*maxParallelism - 1) / parallelism
-	return first, last
-}

@@ -97,29 +97,6 @@ func TestAtTheSameParallelismEveryTaskKeepsItsEntries(t *testing.T) {
 	}
 }
 
-func TestEachKeyGroupHasOneOwnerByRange(t *testing.T) {
-	for _, most := range []int{1, 7, 128, 4096} {
-		for parallelism := 1; parallelism <= min(most, 60); parallelism++ {
-			next := 0
-			for task := range parallelism {
-				first, last := KeyGroupRange(task, parallelism, most)
-				if first != next {
-					t.Fatalf("task %d of %d begins at group %d, not %d of %d", task, parallelism, first, next, most)
-				}
-				for g := first; g <= last; g++ {
-					if owner := KeyGroupOwner(g, parallelism, most); owner != task {
-						t.Fatalf("group %d of %d belongs to task %d, not %d of %d", g, most, owner, task, parallelism)
-					}
-				}
-				next = last + 1
-			}
-			if next != most {
-				t.Fatalf("%d tasks own %d of %d groups", parallelism, next, most)
-			}
-		}
-	}
-}
-
 func TestAKeyGroupGoesToItsOwnerWhoeverHadIt(t *testing.T) {
 	r := NewRouter(2, 3, 6, nil)
 	for g := range uint32(6) {

@@ -15,7 +15,7 @@ type Choice struct {
 	// Manifest either: nothing of it is read.
 	Record   *Record
 	Manifest *Manifest
-	// FromSavepoint: it is the savepoint that the uid begins with, of another uid.
+	// FromSavepoint: it is a savepoint, and no checkpoint that is still kept.
 	FromSavepoint bool
 	// Passed are records that can no longer be restored: newer ones that were passed
 	// over, and older ones that are damaged.
@@ -52,6 +52,11 @@ type RestoreOptions struct {
 	Retract bool
 	// AcceptDuplicates: a person prefers doubled output to none.
 	AcceptDuplicates bool
+	// From is the number of a checkpoint or the name of a savepoint that a person
+	// chose; empty for the newest. Where it is older and later output may be published
+	// it needs Withdraw, which a person has to ask for, or AcceptDuplicates.
+	From     string
+	Withdraw bool
 }
 
 // RestoreError says which checkpoint cannot be restored, and why no older one may
@@ -70,18 +75,30 @@ func (e *RestoreError) Error() string {
 // Unwrap returns what is wrong with it.
 func (e *RestoreError) Unwrap() error { return e.Err }
 
+// CodeDamaged is the stable code of a RestoreError.
+const CodeDamaged = "restore.damaged"
+
+// ErrorCode is the stable code that says what the error means.
+func (e *RestoreError) ErrorCode() string { return CodeDamaged }
+
 // Choose picks the checkpoint to restore, and finds out which records stay. It
 // picks the newest, read and verified with all its objects. Where that one is
 // damaged it falls back to the one before it, but only if nothing of the damaged
 // one can have been published, or Retract or AcceptDuplicates allow it. Otherwise
 // it fails with a *RestoreError that names the checkpoint; see Ledger.InCharge. A
 // storage that cannot be read at present is an error of its own and never makes it
-// fall back.
+// fall back. A choice of a person's that is refused is a *FromError.
 func Choose(ctx context.Context, st *storage.Storage, h History, o RestoreOptions) (Choice, error) {
 	c, err := h.choose(ctx, st, o)
 	if err != nil {
 		return Choice{}, err
 	}
+	return c, c.keep(ctx, st, h)
+}
+
+// keep reads the writer entries of every record that stays, and notes those that
+// turn out to be damaged as passed.
+func (c *Choice) keep(ctx context.Context, st *storage.Storage, h History) error {
 	c.Keep = map[string]Entries{}
 	for _, r := range h.Records {
 		if r.State == Abandoned || c.passed(r.N) {
@@ -100,10 +117,10 @@ func Choose(ctx context.Context, st *storage.Storage, h History, o RestoreOption
 			c.Passed = append(c.Passed, Passed{r, err})
 		case damaged(err):
 		default:
-			return Choice{}, fmt.Errorf("checkpoint %d: %w", r.N, err)
+			return fmt.Errorf("checkpoint %d: %w", r.N, err)
 		}
 	}
-	return c, nil
+	return nil
 }
 
 func (c Choice) passed(n uint64) bool {
@@ -111,8 +128,11 @@ func (c Choice) passed(n uint64) bool {
 }
 
 func (h History) choose(ctx context.Context, st *storage.Storage, o RestoreOptions) (Choice, error) {
-	c := Choice{Retract: h.Lineage.Retract}
 	r := h.Newest()
+	if o.From != "" && (r == nil || format(r.N) != o.From || r.State == Finished) {
+		return h.from(ctx, st, o)
+	}
+	c := Choice{Retract: h.Lineage.Retract}
 	if h.Lineage.Retract && !o.Retract {
 		if !o.AcceptDuplicates {
 			return Choice{}, errors.New("an earlier start fell back to an older checkpoint and has still to withdraw output, but not every sink can any more")
@@ -186,9 +206,21 @@ func Verify(ctx context.Context, st *storage.Storage, r Record) (*Manifest, erro
 	if n := m.committables(); n != r.Committables {
 		return nil, fmt.Errorf("%s: %w: it lists %d committables, its record %d", r.Manifest.Name, storage.ErrCorrupt, n, r.Committables)
 	}
-	for _, o := range m.Objects() {
-		for _, err := range readObject(ctx, st, o) {
-			if err != nil {
+	read := map[string]bool{}
+	for t := range m.tasks() {
+		for _, o := range t.Objects {
+			for _, err := range readObject(ctx, st, o) {
+				if err != nil {
+					return nil, err
+				}
+			}
+		}
+		for _, f := range t.Files {
+			if read[f.Object.Name] {
+				continue
+			}
+			read[f.Object.Name] = true
+			if _, err := st.Get(ctx, f.Object); err != nil {
 				return nil, err
 			}
 		}

@@ -34,7 +34,7 @@ func (l *Ledger) Retain(ctx context.Context, st *storage.Storage, keep int) erro
 	if err != nil || len(dropped) == 0 {
 		return err
 	}
-	return l.release(ctx, st, dropped)
+	return l.release(ctx, st, dropped, true)
 }
 
 // expired are the records, given newest first, that retention lets go. Abandoned
@@ -54,15 +54,18 @@ func expired(records, savepoints []Record, keep int) []Record {
 	return gone
 }
 
-// release deletes what dropped records named and no retained one names. It
-// deletes nothing unless it knows all that is named.
-func (l *Ledger) release(ctx context.Context, st *storage.Storage, dropped []Record) error {
+// release deletes what dropped records named and no retained one names, with files or
+// without. It deletes nothing unless it knows all that is named.
+func (l *Ledger) release(ctx context.Context, st *storage.Storage, dropped []Record, files bool) error {
 	var candidates []string
 	for _, r := range dropped {
 		candidates = append(candidates, r.Manifest.Name)
-		names, err := l.namedBy(ctx, st, r)
+		n, err := l.namedBy(ctx, st, r)
 		if err == nil { // else Collect finds them, once their epoch is over
-			candidates = append(candidates, names...)
+			candidates = append(candidates, n.objects...)
+			if files {
+				candidates = append(candidates, n.files...)
+			}
 		}
 	}
 	named, err := l.allNamed(ctx, st)
@@ -81,21 +84,29 @@ func (l *Ledger) release(ctx context.Context, st *storage.Storage, dropped []Rec
 	return errors.Join(errs...)
 }
 
+// names are the objects that a manifest names.
+type names struct{ objects, files []string }
+
 // namedBy returns the objects that a record's manifest names.
-func (l *Ledger) namedBy(ctx context.Context, st *storage.Storage, r Record) ([]string, error) {
-	if names, ok := l.named[r.Manifest.Name]; ok {
-		return names, nil
+func (l *Ledger) namedBy(ctx context.Context, st *storage.Storage, r Record) (names, error) {
+	if n, ok := l.named[r.Manifest.Name]; ok {
+		return n, nil
 	}
 	m, err := ReadManifest(ctx, st, r)
 	if err != nil {
-		return nil, err
+		return names{}, err
 	}
-	names := []string{}
-	for _, o := range m.Objects() {
-		names = append(names, o.Name)
+	var n names
+	for t := range m.tasks() {
+		for _, o := range t.Objects {
+			n.objects = append(n.objects, o.Name)
+		}
+		for _, f := range t.Files {
+			n.files = append(n.files, f.Object.Name)
+		}
 	}
-	l.named[r.Manifest.Name] = names
-	return names, nil
+	l.named[r.Manifest.Name] = n
+	return n, nil
 }
 
 // allNamed is every object that a retained record or savepoint names, its
@@ -108,14 +119,14 @@ func (l *Ledger) allNamed(ctx context.Context, st *storage.Storage) (map[string]
 	named := map[string]bool{}
 	for _, r := range slices.Concat(records, savepoints) {
 		named[r.Manifest.Name] = true
-		names, err := l.namedBy(ctx, st, r)
+		n, err := l.namedBy(ctx, st, r)
 		if err != nil && r.State == Abandoned {
 			continue
 		}
 		if err != nil {
 			return nil, fmt.Errorf("pipeline %s: nothing is deleted, since checkpoint %d cannot be read: %w", l.name, r.N, err)
 		}
-		for _, name := range names {
+		for _, name := range slices.Concat(n.objects, n.files) {
 			named[name] = true
 		}
 	}

@@ -73,8 +73,10 @@ func (l *Ledger) storeSavepoint(ctx context.Context, st *storage.Storage, name s
 	return errors.Join(err, st.Delete(ctx, r.Manifest.Name))
 }
 
-// DeleteSavepoint removes a savepoint, and then what only it named. An absent one
-// is no error. It needs a leadership.
+// DeleteSavepoint removes a savepoint, and then what only it named, files excepted: a
+// checkpoint on its way may refer to those where the tasks started from it, so that
+// they are collected at the next start. An absent one is no error. It needs a
+// leadership.
 func (l *Ledger) DeleteSavepoint(ctx context.Context, st *storage.Storage, name string) error {
 	l.objects.Lock()
 	defer l.objects.Unlock()
@@ -93,5 +95,5 @@ func (l *Ledger) DeleteSavepoint(ctx context.Context, st *storage.Storage, name 
 	if err != nil || gone.N == 0 {
 		return err
 	}
-	return l.release(ctx, st, []Record{gone})
+	return l.release(ctx, st, []Record{gone}, false)
 }

@@ -32,6 +32,8 @@ const (
 	writeWithoutGuard     flaw = "write without checking the leader epoch"
 	savepointNotNamed     flaw = "ignore savepoints in retention"
 	retractAnyEpoch       flaw = "withdraw output of newer epochs"
+	filesBeforeRecord     flaw = "share files of a checkpoint without a record"
+	discardShared         flaw = "discard files that an earlier checkpoint stored"
 	committedTooEarly     flaw = "save committed_through before all hosts have answered"
 )
 
@@ -39,7 +41,7 @@ var flaws = []flaw{
 	commitBeforeRecord, sweepBeforeCommit, sweepWithoutKeep, abortOutput, forgetEarlierOutput, reuseNumber, restoreOlder,
 	restoreBelowPublished, namesWithoutEpoch, commitOnAnyRecord, endToldTwice, unknownIsFailure, discardBeforeClose,
 	lateAckDeletes, recordWithoutCheck, writeWithoutGuard, savepointNotNamed, committedTooEarly,
-	retractAnyEpoch,
+	retractAnyEpoch, filesBeforeRecord, discardShared,
 }
 
 // favour gives a schedule what a rare flaw needs to show.

@@ -50,6 +50,10 @@ type host struct {
 	uncommitted checkpoint.Uncommitted
 	snaps       map[uint64]*hostSnapshot
 	done        uint64 // committed through
+	// stored is what was stored of source tasks, by checkpoint and task; newest is the
+	// newest completed one of this epoch, or the restored one.
+	stored map[uint64]map[int]checkpoint.TaskState
+	newest uint64
 }
 
 // hostSnapshot is one checkpoint on one host, until all tasks have delivered.
@@ -100,6 +104,7 @@ func (w *world) open(uid string, epoch uint64, procs []*proc, sources, sinks int
 	for i, p := range procs {
 		r.hosts = append(r.hosts, &host{
 			p: p, r: r, name: fmt.Sprint("host", i), snaps: map[uint64]*hostSnapshot{},
+			stored: map[uint64]map[int]checkpoint.TaskState{}, newest: c.N(),
 			ledger: checkpoint.NewLedger(p.store, nil, "p"), last: c.N(), done: c.N(),
 		})
 	}
@@ -138,6 +143,11 @@ func (r *run) restore(w *world, c checkpoint.Choice) error {
 		}
 		router := checkpoint.NewRouter(n.Parallelism, tasks, n.MaxParallelism, nil)
 		for _, t := range n.Tasks {
+			if n.Name == "src" {
+				if err := r.giveFiles(w, t, c.N(), n.Parallelism == tasks, router.Heirs(t.Index)); err != nil {
+					return err
+				}
+			}
 			for e, err := range checkpoint.ReadEntries(background, w.storage(w.self), t) {
 				if err != nil { // damaged meanwhile, or dropped by a newer leader
 					return err
@@ -152,6 +162,43 @@ func (r *run) restore(w *world, c checkpoint.Choice) error {
 	}
 	for _, s := range r.sinks {
 		s.ended = slices.Contains(c.Record.Ended, "sink")
+	}
+	return nil
+}
+
+// giveFiles reads the files of an old source task, which are those that it had. With
+// as many tasks as before each goes on with its own.
+func (r *run) giveFiles(w *world, t checkpoint.TaskState, n uint64, same bool, heirs []int) error {
+	st := w.storage(w.self)
+	var ids, want []string
+	for _, f := range t.Files {
+		data, err := st.Get(background, f.Object)
+		if err != nil { // damaged meanwhile, or dropped by a newer leader
+			return err
+		}
+		if string(data) != f.ID {
+			w.violated("file %s holds %s", f.ID, data)
+		}
+		ids = append(ids, f.ID)
+	}
+	for e, err := range checkpoint.ReadEntries(background, st, t) {
+		if err != nil {
+			return err
+		}
+		if e.GetKind() == pluginv1.Entry_KIND_LIST {
+			want = decode[[]string](e)
+		}
+	}
+	if !slices.Equal(ids, want) {
+		w.violated("checkpoint %d holds the files %v of task %d, which had %v", n, ids, t.Index, want)
+	}
+	for _, to := range heirs {
+		s := r.sources[to]
+		s.store.files = append(s.store.files, ids...)
+		if same {
+			s.store.base, s.store.at = ids, n
+			s.h.keep(n, t)
+		}
 	}
 	return nil
 }
@@ -261,6 +308,7 @@ func (h *host) barrier(b checkpoint.Barrier) {
 				ch.items = append(ch.items, item{barrier: &b})
 			}
 			s.halted = b.Halt
+			es = append(es, s.store.snapshot(h.p.w, h.r, s.index, b.N)...)
 			h.deliver(b, taskSnapshot{node: "src", index: s.index, entries: es}, nil)
 		}
 	}
@@ -367,19 +415,55 @@ func (h *host) save(snap *hostSnapshot) {
 
 func (h *host) store(n uint64, t taskSnapshot) (checkpoint.TaskState, error) {
 	name := checkpoint.TaskName{UID: h.r.uid, N: n, Epoch: h.r.epoch, Node: t.node, Task: fmt.Sprint(t.index)}
-	sw := checkpoint.NewSnapshotWriter(h.p.st, name, nil)
+	var earlier *checkpoint.Earlier
+	if old, ok := h.stored[h.newest][t.index]; ok && t.node == "src" {
+		earlier = &checkpoint.Earlier{N: h.newest, State: old}
+	}
+	sw := checkpoint.NewSnapshotWriter(h.p.st, name, earlier)
+	sw.ReadFile = func(f *pluginv1.LocalFile) ([]byte, error) { return []byte(f.GetPath()), nil }
 	if err := sw.Add(background, t.entries...); err != nil {
 		return checkpoint.TaskState{}, err
 	}
 	state, err := sw.Finish(background)
 	state.Index, state.Committables = t.index, t.committables
+	if t.node == "src" {
+		h.keep(n, state)
+		if h.p.w.flaw == filesBeforeRecord {
+			h.newest = max(h.newest, n)
+		}
+	}
 	return state, err
+}
+
+func (h *host) keep(n uint64, t checkpoint.TaskState) {
+	if h.stored[n] == nil {
+		h.stored[n] = map[int]checkpoint.TaskState{}
+	}
+	h.stored[n][t.Index] = t
+}
+
+// completed makes a checkpoint the one whose files the next may share. The word reaches
+// a task sooner or later.
+func (h *host) completed(n uint64) {
+	if n <= h.newest || h.stored[n] == nil {
+		return
+	}
+	h.newest = n
+	for _, s := range h.r.sources {
+		if s.h == h && h.p.w.chance(0.7) {
+			s.store.completed(n)
+		}
+	}
 }
 
 // commit publishes everything up to a checkpoint that has its record.
 func (h *host) commit(n uint64) {
 	w := h.p.w
-	if h.stopped || n <= h.done {
+	if h.stopped {
+		return
+	}
+	h.completed(n)
+	if n <= h.done {
 		return
 	}
 	for _, e := range h.uncommitted.Due(n) {

@@ -391,7 +391,14 @@ func (l *leader) do(r *run, a checkpoint.Action) {
 			w.send(&h.p.actor, "aborted", func() { h.aborted(a.N) })
 		}
 	case checkpoint.DiscardState:
-		w.soon(&l.actor, "discard", func() { _ = a.Ack.Discard(background, st) })
+		w.soon(&l.actor, "discard", func() {
+			_ = a.Ack.Discard(background, st)
+			if w.flaw == discardShared {
+				for _, o := range (&checkpoint.Manifest{Nodes: a.Ack.Nodes}).Objects() {
+					_ = st.Delete(background, o.Name)
+				}
+			}
+		})
 	case checkpoint.DiscardObject:
 		w.soon(&l.actor, "discard", func() { _ = st.Delete(background, a.Object.Name) })
 	case checkpoint.SaveCommitted:

@@ -16,6 +16,51 @@ type source struct {
 	halted bool
 	seen   uint64
 	out    []*channel // by sink task
+	store  simStore
+}
+
+// simStore is the files of a source task's state: some are new at each barrier, and
+// some that were there are gone. What one holds is its name.
+type simStore struct {
+	made  int
+	files []string
+	// base are those of the newest checkpoint that the task knows as completed.
+	base    []string
+	at      uint64
+	pending map[uint64][]string
+}
+
+// snapshot changes the store and returns its entries.
+func (s *simStore) snapshot(w *world, r *run, index int, n uint64) (es checkpoint.Entries) {
+	for range w.rng.IntN(3) {
+		s.made++
+		s.files = append(s.files, fmt.Sprintf("%d-%d-%d", r.epoch, index, s.made))
+	}
+	s.files = slices.DeleteFunc(slices.Clone(s.files), func(string) bool { return w.chance(0.2) })
+	for _, f := range s.files {
+		e := &pluginv1.Entry{Kind: pluginv1.Entry_KIND_FILE, Id: f}
+		if slices.Contains(s.base, f) {
+			e.Content = &pluginv1.Entry_SameAs{SameAs: &pluginv1.EntryRef{Checkpoint: s.at}}
+		} else {
+			e.Content = &pluginv1.Entry_File{File: &pluginv1.LocalFile{Path: f}}
+		}
+		es = append(es, e)
+	}
+	if s.pending == nil {
+		s.pending = map[uint64][]string{}
+	}
+	s.pending[n] = s.files
+	if w.flaw == filesBeforeRecord {
+		s.base, s.at = s.files, n
+	}
+	return append(es, entry(pluginv1.Entry_KIND_LIST, "files", s.files))
+}
+
+// completed hears that a checkpoint has its record.
+func (s *simStore) completed(n uint64) {
+	if files, ok := s.pending[n]; ok && n > s.at {
+		s.base, s.at = files, n
+	}
 }
 
 type split struct{ id, pos, end int }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/weirstream/weir/checkpoint"
+	"github.com/weirstream/weir/internal/race"
 )
 
 // newWorld is the schedule of a seed.
@@ -275,7 +276,7 @@ func TestSimulation(t *testing.T) {
 		return
 	}
 	schedules := 20_000
-	if testing.Short() || raceDetector {
+	if testing.Short() || race.Enabled {
 		schedules = 1000
 	}
 	if s := os.Getenv("WEIR_SCHEDULES"); s != "" {

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/encoding/protodelim"
 	"google.golang.org/protobuf/proto"
@@ -40,6 +42,20 @@ func (t TaskName) object() string {
 	return fmt.Sprintf("%s/%d/%d/%s/%s/%s", t.UID, t.N, t.Epoch, t.Node, t.Task, rand.Text())
 }
 
+// ownObject says whether an object was stored for a checkpoint, not for an earlier one
+// that shares it. The number is enough: those of a pipeline that started from another's
+// checkpoint go on behind that one's.
+func ownObject(n uint64, o Object) bool {
+	_, rest, _ := strings.Cut(o.Name, "/")
+	return strings.HasPrefix(rest, fmt.Sprintf("%d/", n))
+}
+
+// ownObjects are those of the objects that were stored for a checkpoint. It takes
+// objects over.
+func ownObjects(n uint64, objects []Object) []Object {
+	return slices.DeleteFunc(objects, func(o Object) bool { return !ownObject(n, o) })
+}
+
 // Earlier is a task's state in a completed checkpoint.
 type Earlier struct {
 	N     uint64
@@ -50,6 +66,9 @@ type Earlier struct {
 // inline; larger state goes into objects, each put as soon as it is full. It is
 // not safe for concurrent use.
 type SnapshotWriter struct {
+	// ReadFile reads a file that an entry names; it is needed where any does.
+	ReadFile func(*pluginv1.LocalFile) ([]byte, error)
+
 	st      *storage.Storage
 	name    TaskName
 	earlier *Earlier
@@ -79,6 +98,14 @@ func NewSnapshotWriter(st *storage.Storage, name TaskName, earlier *Earlier) *Sn
 // through Uncommitted into TaskState.Committables.
 func (w *SnapshotWriter) Add(ctx context.Context, es ...*pluginv1.Entry) error {
 	for _, e := range es {
+		if e.GetKind() == pluginv1.Entry_KIND_FILE {
+			if done, err := w.file(ctx, e); done || err != nil {
+				if err != nil {
+					return fmt.Errorf("snapshot of %s: file %q: %w", w.name.Node, e.GetId(), err)
+				}
+				continue
+			}
+		}
 		if e.GetSameAs() == nil {
 			if err := w.add(ctx, e); err != nil {
 				return err
@@ -113,6 +140,40 @@ func (w *SnapshotWriter) add(ctx context.Context, e *pluginv1.Entry) error {
 		return w.put(ctx)
 	}
 	return nil
+}
+
+// file takes an entry whose bytes lie in a file: one that is named is stored, one that
+// an earlier checkpoint holds is shared. Its id stands for the same bytes in all of a
+// task's checkpoints, so that a reference to one before the newest is as good: the word
+// of the newest had not reached the task.
+func (w *SnapshotWriter) file(ctx context.Context, e *pluginv1.Entry) (done bool, err error) {
+	switch c := e.GetContent().(type) {
+	case *pluginv1.Entry_File:
+		if w.ReadFile == nil {
+			return true, errors.New("the task has no folder of its own")
+		}
+		data, err := w.ReadFile(c.File)
+		if err != nil {
+			return true, err
+		}
+		o, err := w.st.Put(ctx, w.name.object(), data)
+		if err != nil {
+			return true, err
+		}
+		w.state.Files = append(w.state.Files, File{e.GetId(), o})
+		return true, nil
+	case *pluginv1.Entry_SameAs:
+		if w.earlier == nil || c.SameAs.GetCheckpoint() > w.earlier.N {
+			return true, fmt.Errorf("it refers to checkpoint %d, which is not a completed one", c.SameAs.GetCheckpoint())
+		}
+		i := slices.IndexFunc(w.earlier.State.Files, func(f File) bool { return f.ID == e.GetId() })
+		if i < 0 {
+			return true, fmt.Errorf("it refers to checkpoint %d, and checkpoint %d has no such file", c.SameAs.GetCheckpoint(), w.earlier.N)
+		}
+		w.state.Files = append(w.state.Files, w.earlier.State.Files[i])
+		return true, nil
+	}
+	return false, nil
 }
 
 // resolve finds what an entry refers to.
@@ -172,7 +233,7 @@ func (w *SnapshotWriter) Finish(ctx context.Context) (TaskState, error) {
 
 // Discard deletes the objects that were put.
 func (w *SnapshotWriter) Discard(ctx context.Context) error {
-	return deleteAll(ctx, w.st, w.state.Objects)
+	return deleteAll(ctx, w.st, ownObjects(w.name.N, w.state.objects()))
 }
 
 func deleteAll(ctx context.Context, st *storage.Storage, objects []Object) error {
@@ -184,7 +245,7 @@ func deleteAll(ctx context.Context, st *storage.Storage, objects []Object) error
 }
 
 // ReadEntries reads the entries of a task's state, inline ones and those in
-// objects, in order, writer entries last. It stops at the first error.
+// objects, in order, writer entries last. Files are not among them. It stops at the first error.
 func ReadEntries(ctx context.Context, st *storage.Storage, t TaskState) iter.Seq2[*pluginv1.Entry, error] {
 	return func(yield func(*pluginv1.Entry, error) bool) {
 		for _, e := range t.Entries {
@@ -266,11 +327,12 @@ func (a Ack) nodes(ctx context.Context, st *storage.Storage) ([]NodeState, error
 	return nodes, nil
 }
 
-// Discard deletes the objects of an ack that no record will name.
+// Discard deletes the objects of an ack that no record will name. What was stored for
+// an earlier checkpoint belongs to that one.
 func (a Ack) Discard(ctx context.Context, st *storage.Storage) error {
 	nodes, err := a.nodes(ctx, st)
 	m := Manifest{Nodes: nodes}
-	objects := m.Objects()
+	objects := ownObjects(a.N, m.Objects())
 	if a.Part != nil {
 		objects = append(objects, *a.Part)
 	}
@@ -302,7 +364,10 @@ func StoreManifest(ctx context.Context, st *storage.Storage, head Manifest, acks
 // putManifest stores a manifest, under the name of the epoch that writes it, and
 // returns the size of it and all it names.
 func putManifest(ctx context.Context, st *storage.Storage, m Manifest, epoch uint64) (Object, int64, error) {
-	m.Format = ManifestFormat
+	m.Format = 1
+	if m.hasFiles() {
+		m.Format = ManifestFormat
+	}
 	data, err := json.Marshal(m)
 	if err != nil {
 		return Object{}, 0, fmt.Errorf("manifest of checkpoint %d: %w", m.N, err)

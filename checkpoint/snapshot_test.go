@@ -254,12 +254,12 @@ func TestAManifestOfAnotherCheckpointOrFormatIsRefused(t *testing.T) {
 	if _, err := ReadManifest(t.Context(), st, Record{N: 5, UID: "uid", Epoch: 2, Manifest: o}); !errors.Is(err, storage.ErrCorrupt) {
 		t.Errorf("of another: %v", err)
 	}
-	future, err := st.Put(t.Context(), "uid/manifest/4-2-x", []byte(`{"format": 2, "n": 4}`))
+	future, err := st.Put(t.Context(), "uid/manifest/4-2-x", []byte(`{"format": 3, "n": 4}`))
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, err = ReadManifest(t.Context(), st, Record{N: 4, Manifest: future})
-	if err == nil || !strings.Contains(err.Error(), "format 2, this version reads up to 1") || errors.Is(err, storage.ErrCorrupt) {
+	if err == nil || !strings.Contains(err.Error(), "format 3, this version reads up to 2: use a weir that is as new") || errors.Is(err, storage.ErrCorrupt) {
 		t.Errorf("of the future: %v", err)
 	}
 }

@@ -66,6 +66,12 @@ func (e *ObjectError) Error() string {
 // Unwrap returns the cause.
 func (e *ObjectError) Unwrap() error { return e.Err }
 
+// CodeObject is the stable code of an ObjectError.
+const CodeObject = "storage.object"
+
+// ErrorCode is the stable code that says what the error means.
+func (e *ObjectError) ErrorCode() string { return CodeObject }
+
 // Driver is one kind of storage. Storage adds names, checksums and verification
 // to it. Methods may be called concurrently.
 type Driver interface {
