@@ -4,8 +4,8 @@
 // election with a fencing epoch.
 //
 // Two implementations stand behind it. Package embedded keeps the records in
-// one local file for a single process; a ZooKeeper ensemble keeps them for a
-// cluster. Both pass the suite in package coordtest unchanged, and no caller
+// one local file for a single process; package zookeeper keeps them in a ZooKeeper
+// ensemble for a cluster. Both pass the suite in package coordtest unchanged, and no caller
 // can tell which one it has.
 //
 // # Records

@@ -44,6 +44,9 @@ func Campaign(ctx context.Context, s Store, name string, candidate []byte) (*Lea
 	if err := CheckOps([]Op{CreateEphemeral(path, candidate)}); err != nil {
 		return nil, fmt.Errorf("campaign %s: %w", name, err)
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("campaign %s: %w", name, err) // whatever state the store is in
+	}
 	epoch, err := contend(ctx, s, dir, path, candidate)
 	if err != nil {
 		err = fmt.Errorf("campaign %s: %w", name, err)

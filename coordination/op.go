@@ -87,6 +87,14 @@ func CheckAbsent(path string) Op {
 // opOverhead is what an operation counts beside its path and data.
 const opOverhead = 64
 
+// sizeOf is what operations count towards MaxCommit.
+func sizeOf(ops []Op) (n int) {
+	for _, op := range ops {
+		n += len(op.Path) + len(op.Data) + opOverhead
+	}
+	return n
+}
+
 // CheckOps returns ErrInvalid or ErrTooLarge unless ops can be committed as far
 // as that shows without a service. Every implementation of Commit calls it
 // first.
@@ -94,14 +102,12 @@ func CheckOps(ops []Op) error {
 	if len(ops) == 0 {
 		return fmt.Errorf("%w: a commit without operations", ErrInvalid)
 	}
-	size := 0
 	for i, op := range ops {
 		if err := op.check(); err != nil {
 			return fmt.Errorf("operation %d (%s %q): %w", i, op.Kind, op.Path, err)
 		}
-		size += len(op.Path) + len(op.Data) + opOverhead
 	}
-	if size > MaxCommit {
+	if size := sizeOf(ops); size > MaxCommit {
 		return fmt.Errorf("%w: a commit of %d operations and %d bytes, at most %d bytes are allowed",
 			ErrTooLarge, len(ops), size, MaxCommit)
 	}

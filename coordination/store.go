@@ -1,6 +1,10 @@
 package coordination
 
-import "context"
+import (
+	"context"
+	"math"
+	"time"
+)
 
 // Limits of one record and one commit. ZooKeeper refuses a request of 1 MiB;
 // what is larger belongs into checkpoint storage, with its name in a record.
@@ -88,6 +92,10 @@ type Store interface {
 	// when ctx ends.
 	WatchSession(ctx context.Context) <-chan SessionState
 
+	// Lease returns how long ago the service's leader was last known to have heard
+	// of the session. It asks nobody.
+	Lease() Lease
+
 	// Close ends the session and waits for the Store's goroutines. Its ephemeral
 	// records are gone when it returns nil, and otherwise when the service
 	// expires the session. A second Close does nothing.
@@ -105,6 +113,29 @@ type Change struct {
 type Listing struct {
 	Names []string // sorted
 	Err   error    // as in Change
+}
+
+// Lease says how long a session is still sure: the service keeps it for Timeout
+// from the moment at which the last answered request that went through the
+// service's leader was sent. A read is no such request: a server that is cut off
+// from the leader answers reads.
+type Lease struct {
+	// Timeout is what the service has granted; zero where a session does not expire
+	// by time.
+	Timeout time.Duration
+	// Age is the time since that moment, on a clock that also runs while the machine
+	// sleeps; zero where a session does not expire by time.
+	Age time.Duration
+}
+
+// Left returns what is left of the lease until this part of it is over, such as
+// two thirds; it is negative afterwards. A session that does not expire by time
+// has for ever, which is the largest Duration.
+func (l Lease) Left(part float64) time.Duration {
+	if l.Timeout == 0 {
+		return math.MaxInt64
+	}
+	return time.Duration(part*float64(l.Timeout)) - l.Age
 }
 
 // SessionState tells how sure a session is. It follows a lease: from the moment

@@ -3,8 +3,10 @@ package coordtest
 import (
 	"context"
 	"errors"
+	"math"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/weirstream/weir/coordination"
 )
@@ -15,6 +17,7 @@ var sessionRules = []rule{
 	{"an ephemeral record belongs to its session alone", ephemeralOwner},
 	{"no ephemeral record outlives its session by a race", ephemeralRace},
 	{"anybody may replace an ephemeral record in one commit", ephemeralReplaced},
+	{"a commit renews the lease", commitRenews},
 	{"a restart keeps persistent records and no ephemeral ones", restartKeeps},
 }
 
@@ -157,6 +160,24 @@ func ephemeralReplaced(t *testing.T, b Backend) {
 	must(t, third, coordination.Check("hosts/one", 0))
 	if rec := get(t, third, "hosts/one"); string(rec.Data) != "after" {
 		t.Fatalf("the record is %q", rec.Data)
+	}
+}
+
+func commitRenews(t *testing.T, b Backend) {
+	s := b.Open(t)
+	for range 3 {
+		before := time.Now()
+		must(t, s, coordination.CheckAbsent("a"))
+		l := s.Lease()
+		if passed := time.Since(before); l.Age < 0 || l.Age > passed {
+			t.Fatalf("the lease is %s old, %s after before a commit that was answered", l.Age, passed)
+		}
+		switch {
+		case l.Timeout == 0 && (l.Age != 0 || l.Left(0.5) != math.MaxInt64):
+			t.Fatalf("a session that does not expire has a lease of age %s", l.Age)
+		case l.Timeout != 0 && l.Left(0.5) != l.Timeout/2-l.Age:
+			t.Fatalf("%s is left of half of %+v", l.Left(0.5), l)
+		}
 	}
 }
 

@@ -41,12 +41,13 @@ type rule struct {
 }
 
 // Run runs the suite. For each test it calls open once; what open starts has to
-// end in t's cleanup, goroutines included.
-func Run(t *testing.T, open func(t testing.TB) Backend) {
+// end in t's cleanup, goroutines included, but for those of a service that serves
+// several tests, which the options name.
+func Run(t *testing.T, open func(t testing.TB) Backend, ofService ...goleak.Option) {
 	for _, r := range slices.Concat(recordRules, commitRules, watchRules, sessionRules, electionRules, outcomeRules) {
 		t.Run(r.name, func(t *testing.T) {
-			already := goleak.IgnoreCurrent()
-			t.Cleanup(func() { goleak.VerifyNone(t, already) }) // the last of the cleanups
+			already := append([]goleak.Option{goleak.IgnoreCurrent()}, ofService...)
+			t.Cleanup(func() { goleak.VerifyNone(t, already...) }) // the last of the cleanups
 			r.test(t, open(t))
 		})
 	}

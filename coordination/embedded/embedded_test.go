@@ -10,21 +10,24 @@ import (
 )
 
 func TestContract(t *testing.T) {
-	coordtest.Run(t, func(t testing.TB) coordtest.Backend {
-		b := &backend{path: filepath.Join(t.TempDir(), "coordination.db")}
-		b.db = mustOpen(t, b.path)
-		t.Cleanup(func() {
-			if err := b.db.Close(); err != nil {
-				t.Error(err)
-			}
-		})
-		return b
-	})
+	coordtest.Run(t, func(t testing.TB) coordtest.Backend { return openBackend(t) })
 }
 
 type backend struct {
 	path string
 	db   *DB
+}
+
+func openBackend(t testing.TB) *backend {
+	t.Helper()
+	b := &backend{path: filepath.Join(t.TempDir(), "coordination.db")}
+	b.db = mustOpen(t, b.path)
+	t.Cleanup(func() {
+		if err := b.db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
 }
 
 func (b *backend) Open(t testing.TB) coordination.Store { return mustStore(t, b.db) }

@@ -177,6 +177,9 @@ func (s *Store) WatchSession(ctx context.Context) <-chan coordination.SessionSta
 	return out
 }
 
+// Lease implements coordination.Store: a session does not expire by time.
+func (s *Store) Lease() coordination.Lease { return coordination.Lease{} }
+
 // Close implements coordination.Store.
 func (s *Store) Close() error {
 	err := s.end(coordination.ErrClosed)

@@ -51,6 +51,12 @@ func (e *LeftoversError) Error() string {
 	return fmt.Sprintf("%s still hold %s after %s", who, e.Path, e.Waited)
 }
 
+// CodeLeftovers is the stable code of a LeftoversError.
+const CodeLeftovers = "run.leftovers"
+
+// ErrorCode is the stable code that says what the error means.
+func (e *LeftoversError) ErrorCode() string { return CodeLeftovers }
+
 // TakeRun takes both locks of the state folder dir. It fails at once with
 // *HeldError, which names the pid, while another host runs there; with
 // *LeftoversError when plugins of a dead one do not end in time; with ctx.Err()
