@@ -33,25 +33,51 @@ const Anything = "..."
 // Rules are the rules of this module.
 var Rules = []Rule{
 	{Of: "proto/weir", Why: "the wire contract stands on nothing of ours"},
+	{Of: "proto/keygroup", Why: "it stands on nothing of ours"},
+	{Of: "proto/snapfile", May: []string{"proto/weir"}, Why: "it knows the wire contract's entries alone"},
+	{Of: "proto/policy", May: []string{"proto/weir", "proto/wire"}, Why: "it knows the wire contract and nothing that follows it"},
+	{Of: "proto/weir/host", May: []string{"proto/weir"}, Why: "hosts pass on what plugins say"},
 	{Of: "proto/wire", May: []string{"proto"}, Why: "the frame codec stands on the wire contract alone"},
 	{Of: "sdk", May: []string{"sdk", "proto"}, Why: "an author's import closure holds nothing of the host"},
-	{Of: "plugins", May: []string{"sdk", "plugins/internal"}, Why: "a first-party plugin is written as a stranger's would be"},
+	{Of: "sdk/format", May: []string{"sdk"}, Tests: []string{"internal/testserver"}, Why: "it lies beside the SDK, for plugins that need it"},
+	{
+		Of: "plugins", May: []string{"sdk", "plugins/internal"},
+		Tests: []string{"internal/testserver"},
+		Why:   "a first-party plugin is written as a stranger's would be",
+	},
+	{
+		Of: "plugins/kafka", May: []string{"sdk", "plugins/internal", "plugins/kafka/internal"},
+		Tests: []string{"internal/testserver"},
+		Why:   "source and sink share what lies below them, and it knows neither",
+	},
+	{Of: "plugins/testio", May: []string{"sdk", "conformance/exchange"}, Why: "it stands in for sources and sinks as a plugin of anybody's would"},
 	{Of: "plugins/firstparty", May: []string{"sdk", "plugins"}, Why: "it serves the first-party components and does nothing else"},
 	{
-		Of: "checkpoint", May: []string{"checkpoint", "proto/weir", "coordination!"},
-		Tests: []string{"coordination"},
+		Of: "checkpoint", May: []string{"checkpoint", "proto/weir", "proto/keygroup", "coordination!"},
+		Tests: []string{"coordination", "internal/race"},
 		Why:   "checkpoints know the wire contract's entries and the interface of coordination, no host and no plugin",
 	},
-	{Of: "coordination", May: []string{"coordination"}, Why: "coordination knows nothing of what it coordinates"},
+	{
+		Of: "coordination", May: []string{"coordination"},
+		Tests: []string{"internal/testserver", "internal/race"},
+		Why:   "coordination knows nothing of what it coordinates",
+	},
 	{
 		Of: "host", May: []string{"host", "proto", "checkpoint", "coordination!"},
 		Tests: []string{"coordination/embedded", "coordination/coordtest"}, // a store, and the faults that it may have
 		Why:   "the host knows plugins by the wire contract alone, and coordination by its interface",
 	},
+	{Of: "host/pipetest", May: []string{"host", "proto", "conformance/exchange"}, Why: "it rewrites pipelines and compares records; cmd runs them"},
 	{
 		Of: "host/local", May: []string{"host", "proto", "checkpoint", "coordination"},
 		Why: "it chooses the coordination of `weir run`, for cmd",
 	},
+	{
+		Of: "conformance", May: []string{"conformance", "host", "proto", "checkpoint!"},
+		Tests: []string{"plugins/firstparty", "internal/testserver"},
+		Why:   "the kit knows plugins by the wire contract alone, and stands where a host does",
+	},
+	{Of: "conformance/mutants", May: []string{"conformance", "host/process", "proto", "sdk"}, Why: "a mutant is a plugin, or stands between one and its host"},
 	{Of: "tools", May: []string{"tools"}, Why: "tools are modules of their own"},
 	{Of: "cmd", May: []string{Anything}},
 	{Of: "bench", May: []string{Anything}},

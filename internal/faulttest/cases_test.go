@@ -219,4 +219,4 @@ var oneFileCase = pipelineCase{
 	sinks: map[string]sinkCase{"out/all.log": {copied, inFiles}},
 }
 
-var allCases = []pipelineCase{copyCase, chainCase, compressedCase, diamondCase, rejectsCase, keyedCase, oneFileCase}
+var allCases = []pipelineCase{copyCase, chainCase, compressedCase, diamondCase, rejectsCase, keyedCase, tallyCase, tallyOnDiskCase, oneFileCase}

@@ -188,7 +188,7 @@ func (h *host) run() report {
 		return report{Error: err.Error(), Refused: true}
 	}
 	h.engine = engine.New(engine.Config{
-		Pipeline: p, Store: home.Store(), Leadership: home.Leadership(), Storage: store, Log: h.log,
+		Pipeline: p, Store: home.Store(), Leadership: home.Leadership(), Storage: store, Log: h.log, Scratch: home.ScratchDir(),
 		OnStep: h.step,
 		Start: func(ctx context.Context, pl pipeline.Plugin) (engine.Process, error) {
 			proc, err := plugins.Start(ctx, pl, home.Inherit())

@@ -77,6 +77,7 @@ func runTests(m *testing.M) int {
 		}
 	}
 	code := m.Run()
+	kafka.Stop()
 	if err := nothingLeft(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

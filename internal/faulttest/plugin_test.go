@@ -17,7 +17,7 @@ import (
 // Other components of a pipeline are chained with it where they come from the same
 // plugin; declared under two names it is two plugins.
 func playPlugin() {
-	sdk.Serve(sdk.Plugin{Name: "weir", Version: "0.0.1"}, append(firstparty.Components(), slow(), patient())...)
+	sdk.Serve(sdk.Plugin{Name: "weir", Version: "0.0.1"}, append(firstparty.Components(), slow(), patient(), tally())...)
 }
 
 type slowConfig struct {
