@@ -37,6 +37,9 @@ type Config struct {
 	// BuiltIn is the command that runs the first-party plugin, such as the absolute
 	// path of this binary with a hidden argument. The catalog sets its name.
 	BuiltIn process.Command
+	// Companions are further plugins that come with this binary, by name. Nobody
+	// installs, declares or pins them.
+	Companions map[string]process.Command
 	// Dir is the pipeline file's folder, for what is asked without a plugin that
 	// says its own: it is searched for plugins, and processes work in it. Empty
 	// means the working folder.
@@ -44,6 +47,9 @@ type Config struct {
 	// Path are the folders to search for plugins; nil means [DefaultPath] of the
 	// folder in question.
 	Path []string
+	// Unlocked starts plugins whatever the weir.lock of their folder says, for
+	// writing it.
+	Unlocked bool
 	// Process holds for every process that the catalog starts.
 	Process process.Options
 	// Launch starts processes; nil means process.Start.

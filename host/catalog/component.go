@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -67,6 +68,17 @@ func (c *Catalog) Components(ctx context.Context, kind pluginv1.Kind, ref string
 		return nil, fmt.Errorf("plugin %s has more than one %s: say which of %s", ref, kindName(kind), enumerate(one))
 	}
 	return one, nil
+}
+
+// ComponentsOf finds all components of the plugin whose executable lies at path.
+// The plugin's name is what it says of itself.
+func (c *Catalog) ComponentsOf(ctx context.Context, path string) ([]Component, error) {
+	name := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(path), Prefix), ".exe")
+	all, err := c.ofPlugin(ctx, name, []pipeline.Plugin{{Name: name, Path: path, Dir: c.config.Dir}})
+	for i := range all {
+		all[i].Plugin.Name = all[i].Manifest.GetName()
+	}
+	return all, err
 }
 
 // ofPlugin lists a plugin's components.

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/weirstream/weir/host/lock"
 	"github.com/weirstream/weir/host/pipeline"
 	"github.com/weirstream/weir/host/process"
 )
@@ -56,6 +57,8 @@ func (c *Catalog) Command(p pipeline.Plugin) (process.Command, error) {
 	case p.Name == pipeline.FirstParty:
 		cmd.Args, cmd.Env = c.config.BuiltIn.Args, maps.Clone(c.config.BuiltIn.Env)
 		cmd.Checksums = c.config.BuiltIn.Checksums
+	case c.config.Companions[p.Name].Args != nil:
+		cmd.Args = c.config.Companions[p.Name].Args
 	default:
 		path := c.path(cmd.Dir)
 		all := find(path)
@@ -72,14 +75,42 @@ func (c *Catalog) Command(p pipeline.Plugin) (process.Command, error) {
 		}
 		cmd.Env[name] = value
 	}
-	if p.SHA256 != "" {
-		cmd.Checksums = append(slices.Clone(cmd.Checksums), process.Checksum{Path: checked(p, cmd.Dir), SHA256: p.SHA256})
+	sums := []string{p.SHA256}
+	if _, ours := c.config.Companions[p.Name]; p.Name != pipeline.FirstParty && !ours && !c.config.Unlocked {
+		pinned, err := lock.Read(cmd.Dir)
+		if err != nil {
+			return process.Command{}, err
+		}
+		if pinned != nil {
+			sum, err := pinned.Sum(cmd.Dir, p.Name)
+			if err != nil {
+				return process.Command{}, err
+			}
+			sums = append(sums, sum)
+		}
+	}
+	for _, sum := range sums {
+		if sum != "" {
+			cmd.Checksums = append(slices.Clone(cmd.Checksums), process.Checksum{Path: checked(p, cmd.Dir), SHA256: sum})
+		}
 	}
 	return cmd, nil
 }
 
-// checked is the file whose checksum the pipeline file tells: the program, or the
-// script that a command of several words names right after an interpreter.
+// Checked is the file of a plugin whose checksum counts: its program, or the script
+// that a command of several words names right after an interpreter.
+func (c *Catalog) Checked(p pipeline.Plugin) (string, error) {
+	cmd, err := c.Command(p)
+	if err != nil {
+		return "", err
+	}
+	if path := checked(p, cmd.Dir); path != "" {
+		return path, nil
+	}
+	return cmd.Program()
+}
+
+// checked is that file where it is not the program.
 func checked(p pipeline.Plugin, dir string) string {
 	if p.Path != "" || len(p.Command) < 2 {
 		return ""

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/jedib0t/go-pretty/v6/text"
 
 	"github.com/weirstream/weir/host/engine"
 	"github.com/weirstream/weir/host/pipeline"
@@ -19,6 +20,8 @@ type Summary struct {
 	Status  engine.Status
 	Outcome engine.Outcome
 	Took    time.Duration // from the launch
+	// DryRun: nothing was written, and there is nothing to resume from.
+	DryRun bool
 }
 
 // JSON writes the summary as one line of JSON.
@@ -41,26 +44,29 @@ func allocations() uint64 {
 	return sample[0].Value.Uint64()
 }
 
-// Text writes the summary for a person.
+// Text writes the summary for a person, no wider than a terminal is.
 func (s Summary) Text(w io.Writer) error {
 	var b strings.Builder
+	width := Width(w, 0)
 	switch at := s.Outcome.Before; {
 	case at != nil:
 		fmt.Fprintf(&b, "%s finished at %s: there is nothing to do. Use --fresh to start over.\n",
 			s.Status.Name, at.Local().Format(time.DateTime))
+	case s.DryRun:
+		fmt.Fprintf(&b, "%s: dry run finished in %s; nothing is written, no state is kept\n\n%s", s.Status.Name, Duration(s.Took), s.body(width))
 	case s.Outcome.Finished:
-		fmt.Fprintf(&b, "%s finished in %s\n\n%s", s.Status.Name, Duration(s.Took), s.body())
+		fmt.Fprintf(&b, "%s finished in %s\n\n%s", s.Status.Name, Duration(s.Took), s.body(width))
 	default:
-		fmt.Fprintf(&b, "%s stopped after %s; run it again to resume\n\n%s", s.Status.Name, Duration(s.Took), s.body())
+		fmt.Fprintf(&b, "%s stopped after %s; run it again to resume\n\n%s", s.Status.Name, Duration(s.Took), s.body(width))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-func (s Summary) body() string {
+func (s Summary) body(width int) string {
 	var b strings.Builder
-	b.WriteString(s.nodes() + "\n\n")
-	b.WriteString(s.guarantees() + "\n")
+	b.WriteString(s.nodes(width) + "\n\n")
+	b.WriteString(s.guarantees(width) + "\n")
 	b.WriteString(s.totals() + "\n")
 	if n := s.Status.Restarts.Total; n > 0 {
 		fmt.Fprintf(&b, "%s from the last checkpoint, the last because %s\n", plural(n, "restart"), firstLine(s.Status.Restarts.Cause))
@@ -74,7 +80,7 @@ func (s Summary) body() string {
 	return b.String()
 }
 
-func (s Summary) nodes() string {
+func (s Summary) nodes(width int) string {
 	var rows [][]string
 	for _, n := range s.Status.Nodes {
 		row := []string{n.Name, nodeKind(n), count(n.RecordsIn), count(n.RecordsOut), humanize.IBytes(max(n.BytesIn, n.BytesOut)), failures(n)}
@@ -87,9 +93,9 @@ func (s Summary) nodes() string {
 		rows = append(rows, row)
 	}
 	return render([]column{
-		{title: "node"}, {title: "component"}, {title: "records in", right: true}, {title: "out", right: true},
-		{title: "bytes", right: true}, {title: "failed"},
-	}, rows, 0)
+		{title: "node"}, {title: "component", drop: 1}, {title: "records in", right: true}, {title: "out", right: true},
+		{title: "bytes", right: true, drop: 2}, {title: "failed"},
+	}, rows, width)
 }
 
 // totals is what was read, how fast, and under how many checkpoints.
@@ -112,7 +118,7 @@ func (s Summary) totals() string {
 }
 
 // guarantees says what held, sinks of which the same holds together.
-func (s Summary) guarantees() string {
+func (s Summary) guarantees(width int) string {
 	type what struct{ word, why string }
 	var order []what
 	sinks := map[what][]string{}
@@ -125,7 +131,11 @@ func (s Summary) guarantees() string {
 	}
 	var b strings.Builder
 	for _, w := range order {
-		fmt.Fprintf(&b, "%s: %s\n  %s\n", w.word, strings.Join(sinks[w], ", "), w.why)
+		why := w.why
+		if width > 2 {
+			why = strings.ReplaceAll(text.WrapSoft(why, width-2), "\n", "\n  ")
+		}
+		fmt.Fprintf(&b, "%s: %s\n  %s\n", w.word, strings.Join(sinks[w], ", "), Trimmed(why))
 	}
 	return b.String()
 }

@@ -25,11 +25,20 @@ type Channel struct {
 	room   chan struct{}
 
 	watermark int64
-	idle      bool
+	idle      idleness
 
 	records, batches, bytes uint64
 	blocked, waited         stopwatch // Push for room; the queue for alignment
 }
+
+// idleness is why a channel has no watermark to wait for.
+type idleness uint8
+
+const (
+	waited  idleness = iota // it has: its watermark counts
+	quiet                   // nothing comes
+	noSplit                 // its source has given it no split
+)
 
 // ID returns the channel's name.
 func (c *Channel) ID() ID { return c.id }

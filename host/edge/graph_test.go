@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/weirstream/weir/proto/keygroup"
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 	"github.com/weirstream/weir/proto/wire"
 )
@@ -305,7 +306,7 @@ func (t *task) check(c *Channel, b *wire.Batch, i int) error {
 		if l.id != c.ID().Edge {
 			continue
 		}
-		owner := GroupOwner(KeyGroup(b.Key(i), 16), 16, t.node.parallelism)
+		owner := keygroup.Owner(keygroup.Of(b.Key(i), 16), 16, t.node.parallelism)
 		if l.partition == byKey && owner != t.index {
 			return fmt.Errorf("record %s with key %q belongs to task %d", id, b.Key(i), owner)
 		}

@@ -27,6 +27,12 @@ func DefaultLimits() Limits {
 	return Limits{Reserve: 64 << 10, Channel: 2 << 20, Common: 4 << 20}
 }
 
+// OutletLimits are those of the near end of a channel to another host: with the
+// HTTP/2 window between, and what waits at the far end, it stays below 4 MiB too.
+func OutletLimits() Limits {
+	return Limits{Reserve: 64 << 10, Channel: 512 << 10, Common: 512 << 10}
+}
+
 // Input merges the channels of one receiving task into one ordered stream.
 type Input struct {
 	opts Limits
@@ -40,8 +46,8 @@ type Input struct {
 	failed   error
 
 	cut       alignment
-	watermark int64 // the last one handed out
-	idle      bool  // Idle was handed out last
+	watermark int64    // the last one handed out
+	idle      idleness // what was handed out last, where it was idle
 }
 
 // NewInput returns an input without channels.
@@ -125,10 +131,12 @@ func (in *Input) deliver(c *Channel, it Item) (Item, bool, error) {
 		if it.Watermark < c.watermark {
 			return Item{}, false, fmt.Errorf("watermark %d after %d", it.Watermark, c.watermark)
 		}
-		c.watermark, c.idle = it.Watermark, false
+		c.watermark, c.idle = it.Watermark, waited
 		return in.rise()
 	case wire.KindIdle:
-		c.idle = true
+		if c.idle = quiet; it.NoSplit {
+			c.idle = noSplit
+		}
 		return in.rise()
 	case wire.KindBatch:
 		if in.cut.halted {
@@ -139,27 +147,59 @@ func (in *Input) deliver(c *Channel, it Item) (Item, bool, error) {
 	return it, true, nil
 }
 
-// rise returns a watermark if it rose, or idle if all channels are.
+// rise returns a watermark if it rose, or idle if no channel is waited for.
 func (in *Input) rise() (Item, bool, error) {
-	low, idle := int64(math.MaxInt64), true
-	for _, c := range in.channels {
-		if !c.idle {
-			low, idle = min(low, c.watermark), false
-		}
-	}
+	low, idle := in.lowest()
 	switch {
-	case idle && in.idle:
+	case idle != waited && in.idle == idle:
 		return Item{}, false, nil
-	case idle:
-		in.idle = true
-		return IdleItem(), true, nil
-	case low > in.watermark || in.idle:
+	case idle != waited:
+		in.idle = idle
+		return IdleItem(idle == noSplit), true, nil
+	case low > in.watermark || in.idle != waited:
 		// The same watermark again ends idleness where it did not rise.
-		in.idle = false
+		in.idle = waited
 		in.watermark = max(low, in.watermark)
 		return WatermarkItem(in.watermark), true, nil
 	}
 	return Item{}, false, nil
+}
+
+// lowest is the least watermark of the channels that are waited for. An edge none of
+// whose senders has a split holds the watermark, as long as another edge does not
+// have the same to say.
+func (in *Input) lowest() (low int64, idle idleness) {
+	low = math.MaxInt64
+	alive, silent, held := false, false, false
+	for from := 0; from < len(in.channels); {
+		edge := in.channels[from].id.Edge
+		live, calm := false, false
+		for ; from < len(in.channels) && in.channels[from].id.Edge == edge; from++ {
+			switch c := in.channels[from]; c.idle {
+			case waited:
+				low, live = min(low, c.watermark), true
+			case quiet:
+				calm = true
+			}
+		}
+		switch {
+		case live:
+			alive = true
+		case calm:
+			silent = true
+		default:
+			held = true
+		}
+	}
+	switch {
+	case held && (alive || silent):
+		return min(low, in.watermark), waited
+	case alive:
+		return low, waited
+	case silent:
+		return low, quiet
+	}
+	return low, noSplit
 }
 
 // arrived gives c a turn if it has something to deliver.

@@ -44,7 +44,7 @@ func TestABarrierComesAfterAllThatPrecedesItOnEveryChannel(t *testing.T) {
 		push(t, c[0], batchOf(t, p, 0, "fast 1"), BarrierItem(Barrier{Checkpoint: 4}), batchOf(t, p, 0, "fast 2"), WatermarkItem(9))
 		expectNext(t, p, in, "[fast 1] at port 0")
 		expectNothing(t, p, in)
-		checkpoint, awaited := in.Awaited()
+		checkpoint, _, awaited := in.Awaited()
 		if checkpoint != 4 || len(awaited) != 1 || awaited[0] != c[1].ID() {
 			t.Fatalf("checkpoint %d awaits %v", checkpoint, awaited)
 		}
@@ -65,7 +65,7 @@ func TestABarrierComesAfterAllThatPrecedesItOnEveryChannel(t *testing.T) {
 		}
 		expectNext(t, p, in, "[fast 2] at port 0", "[slow 2] at port 1", "watermark 3")
 		expectNothing(t, p, in)
-		if checkpoint, _ := in.Awaited(); checkpoint != 0 {
+		if checkpoint, _, _ := in.Awaited(); checkpoint != 0 {
 			t.Fatalf("checkpoint %d is still under way", checkpoint)
 		}
 		expectNothingLive(t, p)
@@ -139,17 +139,17 @@ func TestTheWatermarkIsTheMinimumOfChannelsThatAreNotIdle(t *testing.T) {
 	expectNext(t, p, in, "watermark 5")
 	push(t, c[1], WatermarkItem(7))
 	expectNext(t, p, in, "watermark 7")
-	push(t, c[1], IdleItem())
+	push(t, c[1], IdleItem(false))
 	expectNext(t, p, in, "watermark 10")
 	push(t, c[1], WatermarkItem(8)) // wakes behind the others: nothing goes back
 	expectNothing(t, p, in)
 	push(t, c[0], WatermarkItem(20))
 	expectNothing(t, p, in)
-	push(t, c[0], IdleItem())
+	push(t, c[0], IdleItem(false))
 	expectNothing(t, p, in)
-	push(t, c[1], IdleItem())
+	push(t, c[1], IdleItem(false))
 	expectNext(t, p, in, "idle")
-	push(t, c[0], IdleItem())
+	push(t, c[0], IdleItem(false))
 	expectNothing(t, p, in)
 	push(t, c[1], WatermarkItem(9)) // active again, though nothing rose
 	expectNext(t, p, in, "watermark 10")
@@ -157,11 +157,39 @@ func TestTheWatermarkIsTheMinimumOfChannelsThatAreNotIdle(t *testing.T) {
 	expectNext(t, p, in, "watermark 9223372036854775807")
 }
 
+// A task without a split is left out while another of its source has one. While none
+// has, the watermark is held: what the source brings next is not late because another
+// source is ahead.
+func TestASourceWithoutSplitsHoldsTheWatermark(t *testing.T) {
+	p := wire.NewPool()
+	in := NewInput(DefaultLimits())
+	left := in.Open(ID{Edge: "left"}, 0)
+	right := []*Channel{in.Open(ID{Edge: "right"}, 1), in.Open(ID{Edge: "right", From: 1}, 1)}
+	push(t, left, IdleItem(true))
+	push(t, right[0], IdleItem(true))
+	expectNothing(t, p, in)
+	push(t, right[1], IdleItem(true))
+	expectNext(t, p, in, "idle") // nobody has one: whoever is behind decides
+	push(t, left, WatermarkItem(10), BarrierItem(Barrier{Checkpoint: 1}))
+	expectNext(t, p, in, "watermark -9223372036854775808")
+	push(t, right[0], WatermarkItem(5), BarrierItem(Barrier{Checkpoint: 1}))
+	expectNext(t, p, in, "watermark 5") // the other task of right is left out
+	push(t, right[1], BarrierItem(Barrier{Checkpoint: 1}))
+	expectNext(t, p, in, "barrier 1")
+	push(t, right[0], IdleItem(true)) // its last split has ended, another may come
+	push(t, left, WatermarkItem(math.MaxInt64))
+	expectNothing(t, p, in)
+	push(t, right[1], WatermarkItem(7))
+	expectNext(t, p, in, "watermark 7")
+	push(t, right[1], IdleItem(false)) // a split from which nothing comes does not hold it
+	expectNext(t, p, in, "watermark 9223372036854775807")
+}
+
 func TestOnlyTheNewestOfUnseenWatermarksIsKept(t *testing.T) {
 	p := wire.NewPool()
 	in, c := openAll(DefaultLimits(), 0)
 	for i := range 1000 {
-		push(t, c[0], IdleItem(), WatermarkItem(int64(i)), WatermarkItem(int64(i)), IdleItem(), IdleItem())
+		push(t, c[0], IdleItem(false), WatermarkItem(int64(i)), WatermarkItem(int64(i)), IdleItem(false), IdleItem(false))
 	}
 	if n := in.Stats()[0].QueuedItems; n != 2 {
 		t.Fatalf("%d items are queued", n)
@@ -222,7 +250,7 @@ func TestBarriersNeedNoRoom(t *testing.T) {
 	p := wire.NewPoisonedPool()
 	in, c := openAll(Limits{Reserve: 1000, Channel: 1000}, 0)
 	push(t, c[0], sized(t, p, 5000))
-	push(t, c[0], WatermarkItem(1), BarrierItem(Barrier{Checkpoint: 1}), IdleItem())
+	push(t, c[0], WatermarkItem(1), BarrierItem(Barrier{Checkpoint: 1}), IdleItem(false))
 	push(t, c[0], FrameItem(frameOf(t, &pluginv1.Frame{Kind: &pluginv1.Frame_Assign{
 		Assign: &pluginv1.Assign{Splits: []*pluginv1.Split{{Id: "s"}}},
 	}})))

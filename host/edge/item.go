@@ -43,6 +43,8 @@ type Item struct {
 	// Barrier and Watermark are set for their kind.
 	Barrier   Barrier
 	Watermark int64
+	// NoSplit says of Idle that the sender has no split to read.
+	NoSplit bool
 
 	// Set by Next. Channel is what a batch or a passing frame came by;
 	// Alignment says how a barrier came together.
@@ -65,14 +67,50 @@ func FrameItem(f wire.Frame, h wire.Header) Item {
 	return Item{Kind: h.Kind, Frame: f, Records: h.Records, header: h}
 }
 
+// ItemOf makes an item of a frame that came from a channel's other end on another
+// host. Where it fails the frame is still the caller's.
+func ItemOf(f wire.Frame) (Item, error) {
+	h, err := f.Header()
+	if err != nil {
+		return Item{}, err
+	}
+	switch h.Kind {
+	case wire.KindBatch, wire.KindAssign, wire.KindNoMoreSplits:
+		return FrameItem(f, h), nil
+	case wire.KindBarrier:
+		b, err := ReadBarrier(&f)
+		if err != nil {
+			return Item{}, err
+		}
+		f.Free()
+		return BarrierItem(b), nil
+	case wire.KindWatermark:
+		m, err := f.Message()
+		if err != nil {
+			return Item{}, err
+		}
+		f.Free()
+		return WatermarkItem(m.GetWatermark().GetTime()), nil
+	case wire.KindIdle:
+		m, err := f.Message()
+		if err != nil {
+			return Item{}, err
+		}
+		f.Free()
+		return IdleItem(m.GetIdle().GetNoSplit()), nil
+	}
+	return Item{}, fmt.Errorf("%w: a frame of kind %d between hosts", ErrProtocol, h.Kind)
+}
+
 // BarrierItem is a barrier.
 func BarrierItem(b Barrier) Item { return Item{Kind: wire.KindBarrier, Barrier: b} }
 
 // WatermarkItem is a watermark.
 func WatermarkItem(t int64) Item { return Item{Kind: wire.KindWatermark, Watermark: t} }
 
-// IdleItem says that the sender has no watermark to wait for.
-func IdleItem() Item { return Item{Kind: wire.KindIdle} }
+// IdleItem says that the sender has no watermark to wait for: nothing comes, or, with
+// noSplit, it has no split to read.
+func IdleItem(noSplit bool) Item { return Item{Kind: wire.KindIdle, NoSplit: noSplit} }
 
 // ReadBarrier reads a frame of kind barrier, which stays the caller's.
 func ReadBarrier(f *wire.Frame) (Barrier, error) {
@@ -99,7 +137,7 @@ func (it *Item) encode() (err error) {
 	case wire.KindWatermark:
 		m.Kind = &pluginv1.Frame_Watermark{Watermark: &pluginv1.Watermark{Time: it.Watermark}}
 	default:
-		m.Kind = &pluginv1.Frame_Idle{Idle: &pluginv1.Idle{}}
+		m.Kind = &pluginv1.Frame_Idle{Idle: &pluginv1.Idle{NoSplit: it.NoSplit}}
 	}
 	it.Frame, err = wire.FrameOf(m)
 	return err

@@ -5,26 +5,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/twmb/murmur3"
-
+	"github.com/weirstream/weir/proto/keygroup"
 	"github.com/weirstream/weir/proto/wire"
 )
-
-// KeyGroup is the group of a key: murmur3 x86 32 bit, seed 0, modulo the number of
-// groups, which is the pipeline's max_parallelism and never changes.
-func KeyGroup(key []byte, groups int) int {
-	return int(murmur3.Sum32(key) % uint32(groups))
-}
-
-// GroupOwner is the task that owns a key group.
-func GroupOwner(group, groups, parallelism int) int { return group * parallelism / groups }
-
-// GroupRange returns the first and the last key group that a task owns.
-func GroupRange(task, groups, parallelism int) (first, last int) {
-	first = (task*groups + parallelism - 1) / parallelism
-	last = ((task+1)*groups+parallelism-1)/parallelism - 1
-	return first, last
-}
 
 const (
 	// gatherBytes bounds what a keyed edge gathers for all its receivers together.
@@ -56,7 +39,7 @@ func newKeyed(opts *RouterOptions, rt *route) *keyed {
 	k := &keyed{opts: opts, rt: rt, tasks: make([]gathered, n), owners: make([]uint16, opts.MaxParallelism)}
 	k.limit = min(opts.BatchBytes, max(minGather, gatherBytes/n))
 	for g := range k.owners {
-		k.owners[g] = uint16(GroupOwner(g, len(k.owners), n))
+		k.owners[g] = uint16(keygroup.Owner(g, len(k.owners), n))
 	}
 	for i := range k.tasks {
 		k.tasks[i].Builder = opts.Pool.NewBuilder(k.limit)
@@ -117,7 +100,6 @@ func (k *keyed) pick(b *wire.Batch) {
 		k.tasks[i].picks = k.tasks[i].picks[:0]
 	}
 	keys := b.Keys()
-	groups := uint32(len(k.owners))
 	start := uint32(0)
 	for i := range b.Len() {
 		key := keys.Data
@@ -132,7 +114,7 @@ func (k *keyed) pick(b *wire.Batch) {
 		}
 		t := &k.tasks[0]
 		if len(k.tasks) > 1 {
-			t = &k.tasks[k.owners[murmur3.Sum32(key)%groups]]
+			t = &k.tasks[k.owners[keygroup.Of(key, len(k.owners))]]
 		}
 		t.picks = append(t.picks, uint32(i))
 	}

@@ -23,6 +23,9 @@ type Edge struct {
 	// Splits marks the edge from an enumerator to its readers: assignments go to
 	// the reader that they name. It carries no batches.
 	Splits bool
+	// TellSplits: who receives needs to know where the records of a split begin and
+	// end.
+	TellSplits bool
 	// Origin keeps the origin of records where a keyed edge builds new batches.
 	Origin bool
 	// Channels has one for each receiving task, in order; a forward edge has one.
@@ -50,14 +53,20 @@ type RouterOptions struct {
 var ErrNullKey = errors.New("edge: a record without a key on an edge that partitions by key")
 
 // Router distributes what one task's plugin emits over the channels of its
-// outputs. It belongs to one goroutine, save Stats.
+// outputs. It belongs to one goroutine, save Stats, Assigned and SetTap.
 type Router struct {
 	opts    RouterOptions
 	edges   []*route
 	outputs map[port][]*route
 	splits  *route
 	dropped atomic.Uint64
+	tap     atomic.Pointer[Tap]
+	assigns atomic.Uint64
 }
+
+// Tap is shown the batches that a router passes on, on the router's goroutine. It
+// must not block, and clones a frame that it keeps.
+type Tap func(f *wire.Frame, h wire.Header)
 
 type port struct{ component, output uint32 }
 
@@ -108,7 +117,8 @@ func NewRouter(opts RouterOptions) (*Router, error) {
 //
 // A batch goes to the edges of the output that it names; watermark and idle go
 // to every channel of those; a barrier goes to every channel of every edge;
-// Assign and NoMoreSplits go to the reader that is their target. All keep their
+// Assign and NoMoreSplits go to the reader that is their target, SplitOpened and
+// SplitEnded to the edges of their component that tell splits. All keep their
 // order on each channel. What goes to an output without edges is counted and
 // dropped. Other kinds are for the caller to handle, and an error here.
 func (r *Router) Route(ctx context.Context, f wire.Frame, h wire.Header) error {
@@ -125,10 +135,15 @@ func (r *Router) Route(ctx context.Context, f wire.Frame, h wire.Header) error {
 			f.Free()
 			return err
 		}
+		if h.Kind == wire.KindAssign && h.BodyLen() > 0 { // an empty one says that there is none
+			r.assigns.Add(1)
+		}
 		return c.Push(ctx, FrameItem(f, h))
 	}
 	defer f.Free()
 	switch h.Kind {
+	case wire.KindSplitOpened, wire.KindSplitEnded:
+		return r.tellSplit(ctx, f, h)
 	case wire.KindWatermark:
 		m, err := f.Message()
 		if err != nil {
@@ -136,7 +151,11 @@ func (r *Router) Route(ctx context.Context, f wire.Frame, h wire.Header) error {
 		}
 		return r.tell(ctx, r.outputs[port{h.Component, h.Port}], WatermarkItem(m.GetWatermark().GetTime()))
 	case wire.KindIdle:
-		return r.tell(ctx, r.outputs[port{h.Component, h.Port}], IdleItem())
+		m, err := f.Message()
+		if err != nil {
+			return err
+		}
+		return r.tell(ctx, r.outputs[port{h.Component, h.Port}], IdleItem(m.GetIdle().GetNoSplit()))
 	case wire.KindBarrier:
 		b, err := ReadBarrier(&f)
 		if err != nil {
@@ -145,6 +164,21 @@ func (r *Router) Route(ctx context.Context, f wire.Frame, h wire.Header) error {
 		return r.tell(ctx, r.edges, BarrierItem(b))
 	}
 	return fmt.Errorf("%w: a frame of kind %d cannot be routed", ErrProtocol, h.Kind)
+}
+
+// tellSplit passes on where the records of a split begin or end.
+func (r *Router) tellSplit(ctx context.Context, f wire.Frame, h wire.Header) error {
+	for _, rt := range r.edges {
+		if !rt.TellSplits || rt.Component != h.Component {
+			continue
+		}
+		for _, c := range rt.Channels {
+			if err := c.Push(ctx, FrameItem(f.Clone(), h)); err != nil {
+				return rt.wrap(err)
+			}
+		}
+	}
+	return nil
 }
 
 // tell sends a signal behind everything that was gathered, to all channels of
@@ -166,7 +200,24 @@ func (r *Router) tell(ctx context.Context, routes []*route, it Item) error {
 	return nil
 }
 
+// Assigned says that an enumerator has assigned splits. It may be called from any
+// goroutine.
+func (r *Router) Assigned() bool { return r.assigns.Load() > 0 }
+
+// SetTap shows every batch to tap from now on, or to nobody where it is nil. It may
+// be called from any goroutine.
+func (r *Router) SetTap(tap Tap) {
+	if tap == nil {
+		r.tap.Store(nil)
+		return
+	}
+	r.tap.Store(&tap)
+}
+
 func (r *Router) routeBatch(ctx context.Context, f wire.Frame, h wire.Header) error {
+	if tap := r.tap.Load(); tap != nil {
+		(*tap)(&f, h)
+	}
 	routes := r.outputs[port{h.Component, h.Port}]
 	if len(routes) == 0 {
 		f.Free()

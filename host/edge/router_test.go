@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/weirstream/weir/proto/keygroup"
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 	"github.com/weirstream/weir/proto/wire"
 )
@@ -173,7 +175,6 @@ func TestKindsThatCannotBeRoutedAreRefused(t *testing.T) {
 	for _, m := range []*pluginv1.Frame{
 		{Kind: &pluginv1.Frame_Attach{Attach: &pluginv1.Attach{}}},
 		{Target: 1, Kind: &pluginv1.Frame_Assign{Assign: &pluginv1.Assign{}}},
-		{Kind: &pluginv1.Frame_SplitOpened{SplitOpened: &pluginv1.SplitOpened{}}},
 	} {
 		if err := routeMessage(t, r, m); !errors.Is(err, ErrProtocol) {
 			t.Fatalf("%v: %v", m, err)
@@ -181,39 +182,46 @@ func TestKindsThatCannotBeRoutedAreRefused(t *testing.T) {
 	}
 }
 
-// The hash is murmur3 x86 32 bit with seed 0, as other implementations have it.
-func TestKeyGroupsAreThoseOfMurmur3(t *testing.T) {
-	for key, hash := range map[string]uint32{
-		"": 0, "test": 0xba6bd213, "Hello, world!": 0xc0363e43,
-		"The quick brown fox jumps over the lazy dog": 0x2e4ff723,
+// Where the records of a split begin and end is told in their order, on the edges
+// behind which somebody needs to know.
+func TestSplitsAreToldWhereTheyAreNeeded(t *testing.T) {
+	p := wire.NewPool()
+	told, not := NewInput(DefaultLimits()), NewInput(DefaultLimits())
+	r, err := NewRouter(RouterOptions{Pool: p, MaxParallelism: 128, Edges: []Edge{
+		{ID: "a", Partition: forward, TellSplits: true, Channels: []*Channel{told.Open(ID{Edge: "a"}, 0)}},
+		{ID: "b", Partition: forward, Channels: []*Channel{not.Open(ID{Edge: "b"}, 0)}},
+		{ID: "c", Component: 1, Partition: forward, TellSplits: true, Channels: []*Channel{not.Open(ID{Edge: "c"}, 0)}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []*pluginv1.Frame{
+		{Kind: &pluginv1.Frame_SplitOpened{SplitOpened: &pluginv1.SplitOpened{Id: "s"}}},
+		{Kind: &pluginv1.Frame_Watermark{Watermark: &pluginv1.Watermark{Time: 3}}},
+		{Kind: &pluginv1.Frame_SplitEnded{SplitEnded: &pluginv1.SplitEnded{Id: "s"}}},
+		barrierFrame(Barrier{Checkpoint: 1}),
 	} {
-		if got, want := KeyGroup([]byte(key), 1<<30), int(hash%(1<<30)); got != want {
-			t.Errorf("group of %q is %d, want %d", key, got, want)
+		if err := routeMessage(t, r, m); err != nil {
+			t.Fatal(err)
 		}
 	}
-}
-
-func TestEveryKeyGroupHasOneOwner(t *testing.T) {
-	for _, groups := range []int{1, 7, 128, 1000} {
-		for parallelism := 1; parallelism <= min(groups, 130); parallelism++ {
-			next := 0
-			for task := range parallelism {
-				first, last := GroupRange(task, groups, parallelism)
-				if first != next || last < first {
-					t.Fatalf("task %d of %d owns %d to %d of %d, want from %d", task, parallelism, first, last, groups, next)
-				}
-				for g := first; g <= last; g++ {
-					if GroupOwner(g, groups, parallelism) != task {
-						t.Fatalf("group %d belongs to task %d", g, task)
-					}
-				}
-				next = last + 1
-			}
-			if next != groups {
-				t.Fatalf("%d of %d groups have an owner", next, groups)
-			}
+	var got []wire.Kind
+	for range 4 {
+		it, err := told.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
 		}
+		got = append(got, it.Kind)
+		it.Frame.Free()
 	}
+	if want := []wire.Kind{wire.KindSplitOpened, wire.KindWatermark, wire.KindSplitEnded, wire.KindBarrier}; !slices.Equal(got, want) {
+		t.Errorf("%v, not %v", got, want)
+	}
+	it, err := not.Next(t.Context())
+	if err != nil || it.Kind != wire.KindBarrier {
+		t.Errorf("%v, %v", it.Kind, err)
+	}
+	it.Frame.Free()
 }
 
 func TestKeysGoToTheTaskThatOwnsTheirGroup(t *testing.T) {
@@ -225,7 +233,7 @@ func TestKeysGoToTheTaskThatOwnsTheirGroup(t *testing.T) {
 		for k := range 20 {
 			key := fmt.Sprint("key ", i, " ", k)
 			keys = append(keys, key)
-			task := GroupOwner(KeyGroup([]byte(key), 128), 128, 4)
+			task := keygroup.Owner(keygroup.Of([]byte(key), 128), 128, 4)
 			want[task] = append(want[task], key)
 		}
 		routeItem(t, r, batchOf(t, p, 0, keys...))
@@ -344,7 +352,7 @@ func TestABatchOfOneTaskPassesWhole(t *testing.T) {
 	for i := range same {
 		same[i] = "the same key"
 	}
-	task := GroupOwner(KeyGroup([]byte(same[0]), 128), 128, 3)
+	task := keygroup.Owner(keygroup.Of([]byte(same[0]), 128), 128, 3)
 	routeItem(t, r, batchOf(t, p, 0, same[0]))
 	routeItem(t, r, batchOf(t, p, 0, same...))
 	s := ins[task].Stats()[0]

@@ -32,20 +32,21 @@ func (in *Input) Stats() []ChannelStats {
 	return stats
 }
 
-// Awaited returns the checkpoint whose barrier some channels have delivered, and
-// the channels that have not. The checkpoint is 0 when no barrier is under way.
-func (in *Input) Awaited() (checkpoint uint64, channels []ID) {
+// Awaited returns the checkpoint whose barrier some channels have delivered, when
+// the first of them did, and the channels that have not. The checkpoint is 0 when no
+// barrier is under way.
+func (in *Input) Awaited() (checkpoint uint64, since time.Time, channels []ID) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.cut.held == 0 {
-		return 0, nil
+		return 0, time.Time{}, nil
 	}
 	for _, c := range in.channels {
 		if !c.held {
 			channels = append(channels, c.id)
 		}
 	}
-	return in.cut.barrier.Checkpoint, channels
+	return in.cut.barrier.Checkpoint, in.cut.begun, channels
 }
 
 // EdgeStats is what an edge has carried.

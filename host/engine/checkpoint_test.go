@@ -46,7 +46,7 @@ func TestARecordIsWrittenAfterEverythingThatItNamesIsStored(t *testing.T) {
 	w.end("in", 0)
 	w.start(line).finish()
 	order := []engine.Step{
-		engine.StepPending, engine.StepBarrier, engine.StepSnapshot, engine.StepStored, engine.StepAcked, engine.StepManifest,
+		engine.StepPending, engine.StepSnapshot, engine.StepStored, engine.StepAcked, engine.StepManifest,
 		engine.StepRecording, engine.StepRecorded, engine.StepCommitting, engine.StepCommitted, engine.StepSavingThrough,
 		engine.StepSavedThrough, engine.StepMarkingFinish, engine.StepMarkedFinished, engine.StepClosing,
 	}
@@ -64,6 +64,9 @@ func TestARecordIsWrittenAfterEverythingThatItNamesIsStored(t *testing.T) {
 			t.Errorf("step %q is number %d in %q", s, i, steps)
 		}
 		last = i
+	}
+	if i := slices.Index(steps, engine.StepBarrier); i < slices.Index(steps, engine.StepPending) || i > slices.Index(steps, engine.StepAcked) {
+		t.Errorf("step %q is number %d in %q", engine.StepBarrier, i, steps)
 	}
 }
 
@@ -356,6 +359,59 @@ func TestACommitIsRepeatedVisiblyUntilItIsAnswered(t *testing.T) {
 	w.expectOut("out", "a", "b")
 	if s := r.engine.Status(); s.Restarts.Total != 0 {
 		t.Errorf("%d restarts", s.Restarts.Total)
+	}
+}
+
+// TestASinkThatAwaitsCommitsFailsNoCheckpoint: it takes no data while its commits
+// are not answered, so that a barrier waits behind the data for longer than a
+// checkpoint may take.
+func TestASinkThatAwaitsCommitsFailsNoCheckpoint(t *testing.T) {
+	w := newWorld(t)
+	answer := make(chan struct{})
+	w.script("out").commit = func(*pluginv1.CommitRequest) (*pluginv1.Error, error) {
+		<-answer
+		return nil, nil
+	}
+	awaiting := func(waiting bool) *pluginv1.ControlResponse {
+		return &pluginv1.ControlResponse{Kind: &pluginv1.ControlResponse_AwaitingCommits{
+			AwaitingCommits: &pluginv1.AwaitingCommits{Waiting: waiting},
+		}}
+	}
+	first := true
+	w.script("out").frame = func(tk *simTask) bool {
+		if len(tk.seen()) == 0 || !first {
+			return true
+		}
+		first = false
+		tk.say(awaiting(true))
+		w.await("the first output is committed for good", func() bool {
+			tk.mu.Lock()
+			defer tk.mu.Unlock()
+			return tk.committed >= 1
+		})
+		tk.say(awaiting(false))
+		return true
+	}
+	w.feed("in", 0, "a")
+	r := w.start(strings.Replace(line, "timeout: 20s", "timeout: 1s", 1))
+	w.awaitEvent("pass out[0] 1", 1)
+	w.feed("in", 0, "b")
+	w.await("the status says so", func() bool {
+		s := r.engine.Status().Uncommitted
+		return len(s) == 1 && s[0].Sink == "out" && s[0].TakesNoData
+	})
+	time.Sleep(1500 * time.Millisecond) // longer than a checkpoint may take
+	if s := r.engine.Status(); s.Failed != 0 || s.Restarts.Total != 0 {
+		t.Errorf("%d checkpoints failed, %d restarts", s.Failed, s.Restarts.Total)
+	}
+	close(answer)
+	w.awaitOut("out", 2)
+	w.await("the status is clean", func() bool { return len(r.engine.Status().Uncommitted) == 0 })
+	w.end("in", 0)
+	r.finish()
+	w.expectOut("out", "a", "b")
+	if s := r.engine.Status(); s.Failed != 0 {
+		t.Errorf("%d checkpoints failed", s.Failed)
 	}
 }
 

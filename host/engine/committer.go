@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/weirstream/weir/host/pipeline"
+	"github.com/weirstream/weir/host/secret"
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 )
 
@@ -31,9 +32,11 @@ type committer struct {
 	client pluginv1.PluginClient
 	owner  *pluginv1.Owner
 	log    *slog.Logger
+	mask   *secret.Mask
 
-	mu   sync.Mutex
-	last error // why the newest call failed; nil once it has been answered
+	mu    sync.Mutex
+	last  error // why the newest call failed; nil once it has been answered
+	since time.Time
 }
 
 // commit repeats Commit until it is answered, fails for good, or ctx ends.
@@ -60,19 +63,22 @@ func (c *committer) sweep(ctx context.Context, r *pluginv1.SweepRequest) error {
 	})
 }
 
-// err says why output is uncommitted at present, or nil.
-func (c *committer) err() error {
+// failing says why output is uncommitted at present, or nil, and since when.
+func (c *committer) failing() (since time.Time, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.last
+	return c.since, c.last
 }
 
 func (c *committer) repeat(ctx context.Context, what string, call func(context.Context) (*pluginv1.Error, error)) error {
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval = commitBackoffMin, commitBackoffMax
 	for {
-		err := c.once(ctx, what, call)
+		err := c.mask.Error(c.once(ctx, what, call))
 		c.mu.Lock()
+		if c.last == nil {
+			c.since = time.Now()
+		}
 		c.last = err
 		c.mu.Unlock()
 		if err == nil {

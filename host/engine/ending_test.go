@@ -182,9 +182,7 @@ func TestAFinishingPipelineOnlyCommits(t *testing.T) {
 	w.end("in", 0)
 	r := w.start(line)
 	w.awaitEvent("commit out fails", 1)
-	if s := r.engine.Status(); s.State != engine.StateFinishing {
-		t.Errorf("state %s", s.State)
-	}
+	w.await("the record of the end", func() bool { return r.engine.Status().State == engine.StateFinishing })
 	r.crash()
 	w.expectOut("out")
 	w.setScript("out", script{})
@@ -206,9 +204,13 @@ func TestAFinishedPipelineSaysWhenAndDoesNothing(t *testing.T) {
 	w.end("in", 0)
 	w.start(line).finish()
 	starts := len(w.happened("start process"))
-	out, err := w.start(line).wait()
+	again := w.start(line)
+	out, err := again.wait()
 	if err != nil || !out.Finished || out.Before == nil || time.Since(*out.Before) > time.Minute {
 		t.Errorf("%+v, %v", out, err)
+	}
+	if epoch := again.engine.Status().Epoch; epoch != 1 {
+		t.Errorf("it is said to have been in epoch %d", epoch)
 	}
 	if n := len(w.happened("start process")); n != starts {
 		t.Errorf("%d processes were started", n-starts)

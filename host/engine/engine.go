@@ -1,14 +1,22 @@
-// Package engine runs a pipeline on this host: epoch after epoch it restores the
-// newest checkpoint, opens the tasks in their plugin processes, drives
-// checkpoints and commits, and rolls back when anything fails.
+// Package engine runs a pipeline: epoch after epoch it restores the newest
+// checkpoint, opens the tasks in their plugin processes, drives checkpoints and
+// commits, and rolls back when anything fails.
 //
 // The way down, from the whole to the part:
 //
-//	Engine       restarts, within the restart policy, until the pipeline has
+//	Engine       a leader and a worker in one process
+//
+//	Leader       restarts, within the restart policy, until the pipeline has
 //	             finished, was stopped, or failed
-//	generation   one epoch: begin, restore, commit, sweep, open, run, close
+//	epoch        one epoch: begin, restore, commit, sweep, open, run, close
+//	driver       carries the checkpoint coordinator's actions out
+//
+//	Hosts        how a leader reaches workers: by a call where there is one host,
+//	             through coordination in a cluster
+//
+//	Worker       one pipeline's tasks on one host, and their processes
+//	generation   one epoch of them
 //	plan         which tasks there are, where they run, what connects them
-//	leader       carries the checkpoint coordinator's actions out
 //	snapshots    gathers what tasks report and acks for this host
 //	publisher    commits a sink's output, record after record
 //
@@ -19,10 +27,7 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/weirstream/weir/checkpoint"
@@ -30,7 +35,6 @@ import (
 	"github.com/weirstream/weir/coordination"
 	"github.com/weirstream/weir/host/pipeline"
 	"github.com/weirstream/weir/host/process"
-	"github.com/weirstream/weir/host/task"
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 )
 
@@ -57,210 +61,124 @@ type Config struct {
 	Storage    *storage.Storage
 	Start      StartFunc
 	Log        *slog.Logger
+	// Scratch, as in [WorkerConfig]. Optional where no node keeps state on disk.
+	Scratch string
 	// AcceptDuplicates lets a damaged newest checkpoint be passed over although
 	// its output may have been published.
 	AcceptDuplicates bool
+	// From is the checkpoint's number or the savepoint's name that the first epoch
+	// starts from; empty for the newest. Withdraw lets sinks withdraw what was
+	// published after it.
+	From     string
+	Withdraw bool
+	// AllowDropped are ids of nodes whose state may be dropped, since they are not in
+	// the pipeline any more.
+	AllowDropped []string
+	// Until says when the run stops by itself, as on Stop.
+	Until Until
+	// DryRun keeps sources from telling the outside how far they have come.
+	DryRun bool
+	// OnCheckpoint, as in [LeaderConfig]. Optional.
+	OnCheckpoint func(CheckpointTrace)
 	// OnStep is called at each step, on the goroutine that takes it, if it is set.
 	// It is for tests that let something die there.
 	OnStep func(Step)
 }
 
-// Engine runs one pipeline. Run is called once; the other methods may be called
-// at any time from any goroutine.
+// Engine runs one pipeline on one host that is its own leader. Run is called once;
+// the other methods may be called at any time from any goroutine.
 type Engine struct {
-	Config
-	ledger  *checkpoint.Ledger
-	plan    *plan
-	pool    *pool
-	meter   *meter
+	leader  *Leader
+	worker  *Worker
+	until   Until
 	started time.Time
-	probed  bool // the outside was asked; only the goroutine of Run uses it
-
-	stopOnce sync.Once
-	stopping chan struct{}
-
-	mu       sync.Mutex
-	state    State
-	epoch    uint64
-	current  *generation
-	restarts []time.Time
-	total    int
-	cause    error
-	last     *CheckpointEnd
-	complete int
-	failed   int
-	peak     int // bytes in flight
-	slowest  time.Duration
 }
 
 // New returns an engine that has not begun.
 func New(c Config) *Engine {
+	w := NewWorker(WorkerConfig{
+		Host: hostName, Cluster: c.Cluster, Pipeline: c.Pipeline, Storage: c.Storage, Start: c.Start, Log: c.Log,
+		Scratch: c.Scratch, ReadRecords: c.Until.Records, DryRun: c.DryRun, OnStep: c.OnStep,
+	})
 	return &Engine{
-		Config:   c,
-		ledger:   checkpoint.NewLedger(c.Store, c.Leadership, c.Pipeline.Name),
-		plan:     newPlan(c.Pipeline),
-		pool:     newPool(c.Start),
-		meter:    newMeter(),
-		started:  time.Now(),
-		stopping: make(chan struct{}),
-		state:    StateRestoring,
+		leader: NewLeader(LeaderConfig{
+			Topology: w.plan.topology(), Store: c.Store, Leadership: c.Leadership, Storage: c.Storage,
+			Hosts: &local{w}, Log: c.Log, AcceptDuplicates: c.AcceptDuplicates,
+			From: c.From, Withdraw: c.Withdraw, AllowDropped: c.AllowDropped, OnStep: c.OnStep,
+			OnCheckpoint: c.OnCheckpoint,
+		}),
+		worker:  w,
+		until:   c.Until,
+		started: time.Now(),
 	}
 }
-
-// Outcome is how a run ended without failing.
-type Outcome struct {
-	// Finished: all input has been read and all output is published. Otherwise
-	// the pipeline was stopped and will resume.
-	Finished bool
-	// Before: it had finished in an earlier run, at that time.
-	Before *time.Time
-	// Uncommitted names the hosts whose output was still unpublished when the
-	// drain timeout passed. The next run publishes it.
-	Uncommitted []string
-	Checkpoint  uint64
-}
-
-// Stop asks for a final checkpoint, after which Run returns.
-func (e *Engine) Stop() { e.stopOnce.Do(func() { close(e.stopping) }) }
 
 // Run runs the pipeline until it has finished, was stopped, or failed. When ctx
 // ends it stops at once, without a final checkpoint: the next run resumes from the
 // newest. Every process has ended when Run returns.
 func (e *Engine) Run(ctx context.Context) (Outcome, error) {
-	defer e.pool.close()
-	if at, err := e.finishedBefore(ctx); err != nil || at != nil {
-		if err == nil {
-			e.setState(StateFinished)
-		}
-		return Outcome{Finished: true, Before: at}, err
+	defer e.worker.Close(ctx.Err() != nil)
+	if e.until == (Until{}) {
+		return e.leader.Run(ctx)
 	}
-	for {
-		stop, err := e.generation(ctx)
-		e.meter.rollover()
-		if err == nil {
-			e.setState(map[bool]State{true: StateFinished, false: StateStopped}[stop.Finished])
-			out := Outcome{Finished: stop.Finished, Checkpoint: stop.N}
-			if stop.Uncommitted {
-				out.Uncommitted = stop.Waiting
-			}
-			return out, nil
-		}
-		if ctx.Err() != nil {
-			e.setState(StateStopped)
-			return Outcome{}, context.Cause(ctx)
-		}
-		wait, err := e.restart(err)
-		if err != nil {
-			e.setState(StateFailed)
-			return Outcome{}, err
-		}
-		e.setState(StateWaiting)
-		select {
-		case <-time.After(wait):
-		case <-e.stopping:
-			// Everything up to the newest checkpoint is safe already.
-			e.setState(StateStopped)
-			return Outcome{}, nil
-		case <-ctx.Done():
-			e.setState(StateStopped)
-			return Outcome{}, context.Cause(ctx)
-		}
-	}
+	watch, end := context.WithCancel(ctx)
+	reached := make(chan error, 1)
+	go func() { reached <- e.watchUntil(watch) }()
+	out, err := e.leader.Run(ctx)
+	end()
+	return out, errors.Join(err, <-reached)
 }
 
-// finishedBefore says when an earlier run finished, or nil.
-func (e *Engine) finishedBefore(ctx context.Context) (*time.Time, error) {
-	h, err := e.ledger.Load(ctx)
-	if errors.Is(err, coordination.ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the records of pipeline %s: %w", e.Pipeline.Name, err)
-	}
-	for _, r := range h.Records {
-		if r.State == checkpoint.Finished {
-			return &r.CompletedAt, nil
-		}
-		if r.State != checkpoint.Abandoned {
-			break
-		}
-	}
-	return nil, nil
+// Stop asks for a final checkpoint, after which Run returns.
+func (e *Engine) Stop() { e.leader.Stop() }
+
+// Savepoint makes a checkpoint that is kept under a name; see [Leader.Savepoint].
+func (e *Engine) Savepoint(ctx context.Context, name string) error {
+	return e.leader.Savepoint(ctx, name)
 }
 
-// restart says how long to wait before the next epoch, or why there is none.
-func (e *Engine) restart(cause error) (time.Duration, error) {
-	var fatal *fatalError
-	var incompatible *IncompatibleError
-	var damaged *checkpoint.RestoreError
-	if errors.As(cause, &fatal) || errors.As(cause, &incompatible) || errors.As(cause, &damaged) || task.Fatal(cause) {
-		return 0, cause
-	}
-	policy := e.Pipeline.Restart
-	now := time.Now()
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.cause = cause
-	recent := e.restarts[:0]
-	for _, t := range e.restarts {
-		if now.Sub(t) < policy.Window {
-			recent = append(recent, t)
-		}
-	}
-	e.restarts = recent
-	if len(recent) >= policy.Attempts {
-		return 0, fmt.Errorf("%w\nthe restart policy allows %d restarts within %v, and all are used", cause, policy.Attempts, policy.Window)
-	}
-	// Doubling from Min to Max, with a jitter of a quarter.
-	wait := policy.Backoff.Min << min(len(recent), 30)
-	if wait > policy.Backoff.Max || wait <= 0 {
-		wait = policy.Backoff.Max
-	}
-	wait -= time.Duration(rand.Int64N(int64(wait)/4 + 1))
-	var failed *task.Error
-	if errors.As(cause, &failed) && failed.RetryAfter > wait {
-		wait = failed.RetryAfter
-	}
-	e.restarts = append(e.restarts, now)
-	e.total++
-	e.Log.Warn("rolling back to the last checkpoint", "in", wait.Round(time.Millisecond), "restart", len(e.restarts), "allowed", policy.Attempts, "cause", cause)
-	return wait, nil
+// StopWithSavepoint is Stop, with the final checkpoint kept under a name; see
+// [Leader.StopWithSavepoint].
+func (e *Engine) StopWithSavepoint(ctx context.Context, name string) error {
+	return e.leader.StopWithSavepoint(ctx, name)
 }
 
-func (e *Engine) setState(s State) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.state = s
-}
+// SetLogLevel changes what the tasks of a node log, or of all where it is empty; see
+// [Worker.SetLogLevel].
+func (e *Engine) SetLogLevel(node, level string) { e.worker.SetLogLevel(node, level) }
 
-// setRunning notes the epoch that runs, or that none does.
-func (e *Engine) setRunning(g *generation) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.current = g
-	if g != nil {
-		e.state = StateRunning
-	}
-}
+// Tap begins to show what passes on an output; see [Worker.Tap]. Untap ends it.
+func (e *Engine) Tap(node, output string) *Tap { return e.worker.Tap(node, output) }
+
+// Untap closes a tap.
+func (e *Engine) Untap(t *Tap) { e.worker.Untap(t) }
+
+// Leader pictures what the engine's leader knows now.
+func (e *Engine) Leader() LeaderStatus { return e.leader.Status() }
+
+// Tasks pictures every task now.
+func (e *Engine) Tasks() []TaskStatus { return e.worker.Tasks() }
+
+// UID is the identity of the pipeline's state, once an epoch has begun.
+func (e *Engine) UID() string { return e.worker.UID() }
 
 // Status pictures the pipeline now.
 func (e *Engine) Status() Status {
-	e.mu.Lock()
+	l, w, t := e.leader.Status(), e.worker.Status(), e.leader.Topology
 	s := Status{
-		Name: e.Pipeline.Name, State: e.state, Epoch: e.epoch, Started: e.started,
-		Last: e.last, Completed: e.complete, Failed: e.failed, PeakBytesInFlight: e.peak, SlowestCheckpoint: e.slowest, Guarantees: e.Pipeline.Guarantees,
-		Restarts: RestartStatus{Used: len(e.restarts), Allowed: e.Pipeline.Restart.Attempts, Total: e.total},
+		Name: t.Name, State: l.State, Epoch: l.Epoch, Started: e.started, Nodes: w.Nodes,
+		Last: l.Last, InFlight: l.InFlight, SlowestCheckpoint: l.Slowest, Completed: l.Completed, Failed: l.Failed,
+		BytesInFlight: w.BytesInFlight, PeakBytesInFlight: w.PeakBytesInFlight,
+		Uncommitted: w.Uncommitted, Guarantees: t.Guarantees,
+		Restarts: RestartStatus{
+			Used: len(l.Restarts), Allowed: t.Restart.Attempts, Total: l.Total, Cause: l.Cause,
+		},
 	}
-	if e.cause != nil {
-		s.Restarts.Cause = e.cause.Error()
-	}
-	g := e.current
-	e.mu.Unlock()
-	s.Nodes = e.meter.status(e.Pipeline)
-	if g != nil {
-		s.InFlight = g.inFlight()
-		s.BytesInFlight = g.wiring.queued()
-		s.Uncommitted = g.unpublished()
+	if s.InFlight != nil {
+		s.InFlight.Tasks, s.InFlight.Awaited = e.worker.Awaited(s.InFlight.Number), nil
+		for _, t := range s.InFlight.Tasks {
+			s.InFlight.Awaited = append(s.InFlight.Awaited, t.Task)
+		}
 	}
 	return s
 }

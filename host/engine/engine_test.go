@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/weirstream/weir/coordination/embedded"
 	"github.com/weirstream/weir/host/edge"
 	"github.com/weirstream/weir/host/pipeline"
+	"github.com/weirstream/weir/proto/policy"
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 	"github.com/weirstream/weir/proto/wire"
 )
@@ -110,14 +113,11 @@ func TestAMemberOfAChainIsAskedInTheProcessOfItsChain(t *testing.T) {
 	for _, n := range p.Nodes {
 		n.OneTaskPerProcess = true
 	}
-	pl := newPlan(p)
-	running := map[processKey]bool{}
-	for _, key := range pl.processes() {
-		running[key] = true
-	}
+	g := newGeneration(NewWorker(WorkerConfig{Host: "h", Pipeline: p, Log: slog.New(slog.DiscardHandler)}), Restore{}, nil, Upward{})
 	for _, n := range p.Nodes {
-		if key := pl.processOf(n); !running[key] {
-			t.Errorf("node %s is asked in %s, and there are %v", n.Name, key, pl.processes())
+		key, ok := g.processOf(n)
+		if !ok || !slices.Contains(g.processes(), key) {
+			t.Errorf("node %s is asked in %s, and there are %v", n.Name, key, g.processes())
 		}
 	}
 }
@@ -140,12 +140,40 @@ func TestADeadLetterOfAKeyedEdgeLeavesWhole(t *testing.T) {
 		t.Errorf("ordinal %d of %q", ordinal, split)
 	}
 	want := map[string]string{
-		"own": "1", headerError: edge.ErrNullKey.Error(), headerComponent: "src-id",
-		headerOriginSplit: "file", headerOriginOrdinal: "12",
+		"own": "1", policy.HeaderError: edge.ErrNullKey.Error(), policy.HeaderComponent: "src-id",
+		policy.HeaderOriginSplit: "file", policy.HeaderOriginOrdinal: "12",
 	}
 	for name, v := range want {
 		if got, ok := letters.Headers(0).Get(name); !ok || string(got) != v {
 			t.Errorf("header %s is %q, not %q", name, got, v)
+		}
+	}
+}
+
+// Failed records of a keyed edge are counted and shown with those that the plugin
+// reports.
+func TestAReportHasTheFailedRecordsOfKeyedEdges(t *testing.T) {
+	pool := wire.NewPool()
+	n := node("src", pluginv1.Kind_KIND_SOURCE)
+	n.OnFailure = &pluginv1.FailurePolicy{Action: pluginv1.FailurePolicy_ACTION_SKIP}
+	k := newKeyless([]*pipeline.Node{n}, pool)
+	w := pool.NewBuilder(1000)
+	w.SetOrigin(true)
+	for i := range 7 {
+		w.Append(nil, []byte{byte('0' + i)}, 0, nil, "file", int64(i))
+	}
+	records := w.Freeze()
+	defer records.Release()
+	if err := k.handle(t.Context(), "src.out -> count.in", 0, records, nil); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // a report has all since the opening
+		later := &pluginv1.FailureSample{TimeUnixNano: time.Now().UnixNano(), Error: "the plugin's"}
+		r := &pluginv1.Report{Components: []*pluginv1.ComponentReport{{FailedSkipped: 3, Samples: []*pluginv1.FailureSample{later}}}}
+		k.complete(r)
+		c := r.Components[0]
+		if c.FailedSkipped != 10 || len(c.Samples) != 5 || c.Samples[4] != later || c.Samples[3].Ordinal != 6 || !strings.Contains(c.Samples[0].Error, "without a key") {
+			t.Errorf("%v", r)
 		}
 	}
 }

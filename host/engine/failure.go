@@ -13,13 +13,13 @@ import (
 
 // watchProcesses fails the epoch when one of its processes ends.
 func (g *generation) watchProcesses() {
-	for _, key := range g.plan.processes() {
-		proc := g.engine.pool.get(key)
+	for _, key := range g.processes() {
+		proc := g.worker.pool.get(key)
 		g.spawn(func() {
 			select {
 			case <-g.ctx.Done():
 			case <-proc.Done():
-				g.fail(&lostProcessError{nodes: g.nodesOf(key), err: proc.Err()})
+				g.fail(&lostProcessError{nodes: g.nodesOf(key), plugin: key.plugin, err: proc.Err()})
 			}
 		})
 	}
@@ -28,7 +28,7 @@ func (g *generation) watchProcesses() {
 // nodesOf lists the nodes whose tasks a process runs.
 func (g *generation) nodesOf(key processKey) []string {
 	var out []string
-	for _, t := range g.plan.tasks {
+	for _, t := range g.own {
 		if t.process == key {
 			for _, n := range t.chain.Members {
 				if !slices.Contains(out, n.Name) {
@@ -42,8 +42,9 @@ func (g *generation) nodesOf(key processKey) []string {
 
 // lostProcessError says which nodes went down with a process.
 type lostProcessError struct {
-	nodes []string
-	err   *process.ExitError
+	nodes  []string
+	plugin string
+	err    *process.ExitError
 }
 
 func (e *lostProcessError) Error() string {
@@ -67,12 +68,12 @@ func (g *generation) explain(err error) error {
 		return err // the plugin itself said why
 	}
 	deadline := time.After(deathGrace)
-	for _, key := range g.plan.processes() {
-		proc := g.engine.pool.get(key)
+	for _, key := range g.processes() {
+		proc := g.worker.pool.get(key)
 		if proc == nil {
 			continue
 		}
-		if failed != nil && g.plans[failed.ID].process == key {
+		if t := g.plans[failedID(failed)]; t != nil && t.process == key {
 			select {
 			case <-proc.Done():
 			case <-deadline:
@@ -80,9 +81,48 @@ func (g *generation) explain(err error) error {
 		}
 		select {
 		case <-proc.Done():
-			return &lostProcessError{nodes: g.nodesOf(key), err: proc.Err()}
+			return &lostProcessError{nodes: g.nodesOf(key), plugin: key.plugin, err: proc.Err()}
 		default:
 		}
 	}
 	return err
+}
+
+func failedID(e *task.Error) task.ID {
+	if e == nil {
+		return task.ID{}
+	}
+	return e.ID
+}
+
+// MarkFatal marks a failure that no restart helps.
+func MarkFatal(err error) error { return &fatalError{err} }
+
+// RetryAfter marks a failure after which the plugin wants a restart to wait.
+func RetryAfter(err error, wait time.Duration) error {
+	if wait <= 0 {
+		return err
+	}
+	return &retryAfter{err, wait}
+}
+
+type retryAfter struct {
+	err  error
+	wait time.Duration
+}
+
+func (e *retryAfter) Error() string { return e.err.Error() }
+func (e *retryAfter) Unwrap() error { return e.err }
+
+// wishOf is how long a failure wants a restart to wait, or 0.
+func wishOf(err error) time.Duration {
+	var failed *task.Error
+	if errors.As(err, &failed) {
+		return failed.RetryAfter
+	}
+	var marked *retryAfter
+	if errors.As(err, &marked) {
+		return marked.wait
+	}
+	return 0
 }

@@ -41,6 +41,7 @@ type simTask struct {
 	barriers  []*pluginv1.Barrier // that were received
 	completed []uint64
 	aborted   []uint64
+	committed uint64
 	changed   bool
 	passed    uint64
 }
@@ -147,6 +148,10 @@ func (s *server) Control(stream pluginv1.Plugin_ControlServer) error {
 		case *pluginv1.ControlRequest_Aborted:
 			t.mu.Lock()
 			t.aborted = append(t.aborted, k.Aborted.Checkpoint)
+			t.mu.Unlock()
+		case *pluginv1.ControlRequest_Committed:
+			t.mu.Lock()
+			t.committed = k.Committed.Through
 			t.mu.Unlock()
 		case *pluginv1.ControlRequest_SplitRequest:
 			t.requests <- k.SplitRequest
@@ -489,6 +494,9 @@ func (t *simTask) operate(frames <-chan received) {
 		}
 	}
 	t.w.note("%s counts from %d", t, count)
+	if g := t.open.Chain[0].KeyGroups; g != nil {
+		t.w.note("%s owns %d to %d of %d", t, g.First, g.Last, t.open.MaxParallelism)
+	}
 	for f := range frames {
 		if b := f.message.GetBarrier(); b != nil {
 			if b.End {

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -29,196 +28,164 @@ const (
 	deathGrace = time.Second
 )
 
-// generation is one epoch of a pipeline: from its beginning in the ledger until
-// every task is closed again.
+// generation is one epoch of a pipeline on this host: from its beginning until
+// every task here is closed again.
 type generation struct {
-	engine   *Engine
+	worker   *Worker
 	pipeline *pipeline.Pipeline
 	plan     *plan
 	storage  *storage.Storage
-	ledger   *checkpoint.Ledger
 	log      *slog.Logger
+	restore  Restore
+	up       Upward
 	uid      string
 	epoch    uint64
 	restored uint64 // number of the restored checkpoint, or 0
 
-	committers map[string]*committer // by sink node id
+	placement  Placement
+	own        []*taskPlan           // the tasks of this host
+	committers map[string]*committer // by id, of the sink nodes that have tasks here
 	publishers map[string]*publisher
 	snapshots  *snapshots
-	leader     *leader
-	wiring     *wiring
+	wiring     *wiring // set in PhaseOpen
 	tasks      map[task.ID]*task.Task
 	plans      map[task.ID]*taskPlan
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	group  sync.WaitGroup
-	// settled is closed when what was restored is published, and flowing when data
-	// flows.
-	settled, flowing chan struct{}
+	ended  bool
 
 	mu sync.Mutex
 	// early are requests for an enumerator that is not open yet.
-	early    map[task.ID][]*pluginv1.SplitRequest
-	answered map[string]uint64 // by sink node id
-	now      checkpoint.Status
-	begun    map[uint64]time.Time // barriers that have no outcome yet, and when they were sent
+	early     map[task.ID][]*pluginv1.SplitRequest
+	answered  map[string]uint64 // by sink node id
+	awaiting  map[task.ID]bool  // tasks that take no data until commits are answered
+	begun     uint64            // newest barrier that was sent
+	failed    bool
+	held      map[string]bool // sources with splits in the restored checkpoint
+	exhausted map[task.ID]bool
+	tapped    map[insideTap]bool // the outputs inside plugins that are
 }
 
-// Causes with which an epoch's goroutines end in good order. With errStopped no
-// data has flowed, so that there is nothing to checkpoint.
-var (
-	errEnded   = errors.New("epoch ended")
-	errStopped = errors.New("stopped before data flowed")
-)
+// errEnded is the cause with which an epoch's goroutines end in good order.
+var errEnded = errors.New("epoch ended")
 
-// generation runs one epoch and returns how it stopped, or why it failed.
-func (e *Engine) generation(parent context.Context) (checkpoint.Stop, error) {
-	e.setState(StateRestoring)
+func newGeneration(w *Worker, r Restore, placement Placement, up Upward) *generation {
+	p, plan := w.Pipeline, w.plan
+	if groups := fixedGroups(p.MaxParallelism, p.MaxParallelismChosen, r.Choice.Manifest); groups != p.MaxParallelism {
+		p = withGroups(p, groups)
+		plan = newPlan(p, w.ReadRecords)
+	}
 	g := &generation{
-		engine: e, pipeline: e.Pipeline, plan: e.plan, storage: e.Storage, ledger: e.ledger, log: e.Log,
+		worker: w, pipeline: p, plan: plan, storage: w.Storage, restore: r, up: up,
+		log: w.Log.With("epoch", r.Epoch()),
+		uid: r.UID(), epoch: r.Epoch(), restored: r.Choice.N(),
+		placement:  placement,
 		committers: map[string]*committer{},
 		publishers: map[string]*publisher{},
 		tasks:      map[task.ID]*task.Task{},
 		plans:      map[task.ID]*taskPlan{},
 		early:      map[task.ID][]*pluginv1.SplitRequest{},
 		answered:   map[string]uint64{},
-		begun:      map[uint64]time.Time{},
-		settled:    make(chan struct{}),
-		flowing:    make(chan struct{}),
+		awaiting:   map[task.ID]bool{},
+		held:       map[string]bool{},
+		exhausted:  map[task.ID]bool{},
 	}
-	g.ctx, g.cancel = context.WithCancelCause(parent)
-	defer func() {
-		g.cancel(errEnded)
-		g.group.Wait()
-	}()
-	g.spawn(g.stopBeforeData)
-	stop, err := g.live()
-	if err != nil && errors.Is(context.Cause(g.ctx), errStopped) {
-		stop = checkpoint.Stop{Uncommitted: len(g.unpublished()) > 0, Waiting: []string{hostName}}
-		return stop, nil
+	for _, t := range g.plan.tasks {
+		if g.hostOf(t.id) == w.Host {
+			g.own = append(g.own, t)
+			g.plans[t.id] = t
+		}
 	}
-	return stop, err
+	g.ctx, g.cancel = context.WithCancelCause(context.Background())
+	g.snapshots = newSnapshots(g)
+	return g
 }
 
-// stopBeforeData ends the epoch if the pipeline is told to stop before data flows:
-// everything up to the restored checkpoint is safe. Only what that one lists has
-// the drain timeout to be published.
-func (g *generation) stopBeforeData() {
-	select {
-	case <-g.ctx.Done():
-		return
-	case <-g.flowing:
-		return
-	case <-g.engine.stopping:
+// name names the epoch to other hosts.
+func (g *generation) name() Run { return Run{UID: g.uid, Epoch: g.epoch} }
+
+// hostOf says where a task runs.
+func (g *generation) hostOf(id task.ID) string {
+	if g.placement == nil {
+		return g.worker.Host
 	}
-	g.engine.setState(StateStopping)
-	select {
-	case <-g.ctx.Done():
-	case <-g.settled:
-	case <-time.After(g.pipeline.Checkpoint.DrainTimeout):
-	}
-	select {
-	case <-g.flowing: // it is drive that stops it
-	default:
-		g.cancel(errStopped)
+	return g.placement[id.String()]
+}
+
+// within returns a context that ends with ctx, and with the epoch.
+func (g *generation) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(g.ctx, func() { cancel(context.Cause(g.ctx)) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
 	}
 }
 
-// live takes the steps of the epoch.
-func (g *generation) live() (checkpoint.Stop, error) {
-	e := g.engine
-	g.step(StepBeginning)
-	history, choice, err := g.begin()
-	if err != nil {
-		return checkpoint.Stop{}, err
+// prepare starts the plugin processes and lets the components ask the outside.
+func (g *generation) prepare(ctx context.Context) error {
+	if err := g.clearScratch(); err != nil {
+		return err
 	}
-	g.step(StepAdopted)
-	if err := e.pool.ensure(g.ctx, g.plan); err != nil {
-		return checkpoint.Stop{}, g.explain(err)
+	if err := g.worker.pool.ensure(ctx, g.plan, g.processes()); err != nil {
+		return err
 	}
-	g.step(StepProcesses)
+	g.worker.step(StepProcesses)
 	g.watchProcesses()
 	g.makeCommitters()
-	finishing := choice.Record != nil && choice.Record.State == checkpoint.Finishing
-	if !finishing { // nothing will be read any more, and the input may be gone
-		if err := g.probe(); err != nil {
-			return checkpoint.Stop{}, g.explain(err)
-		}
+	if g.restore.Finishing() { // nothing will be read any more, and the input may be gone
+		return nil
 	}
-	if err := g.settle(g.ctx, history, choice); err != nil {
-		return checkpoint.Stop{}, g.explain(err)
-	}
-	if finishing {
-		g.step(StepMarkingFinish)
-		if err := g.ledger.MarkFinished(g.ctx, choice.Record.N); err != nil {
-			return checkpoint.Stop{}, fmt.Errorf("note that the pipeline has finished: %w", err)
-		}
-		g.step(StepMarkedFinished)
-		return checkpoint.Stop{N: choice.Record.N, Finished: true}, nil
-	}
-	close(g.settled)
-	return g.run(history, choice)
+	return g.probe(ctx)
 }
 
-// begin makes the new epoch and picks the checkpoint that it starts from.
-func (g *generation) begin() (checkpoint.History, checkpoint.Choice, error) {
-	generation := checkpoint.Generation{Parallelism: map[string]int{}, Pool: g.pipeline.Checkpoint.ToleratedFailures + 4}
-	for _, n := range g.pipeline.Nodes {
-		generation.Parallelism[n.ID] = n.Parallelism
-	}
-	history, err := g.ledger.Begin(g.ctx, generation)
-	if err != nil {
-		return history, checkpoint.Choice{}, fmt.Errorf("begin an epoch of pipeline %s: %w", g.pipeline.Name, err)
-	}
-	g.uid, g.epoch = history.Lineage.UID, history.Lineage.Epoch
-	g.log = g.log.With("epoch", g.epoch)
-	g.step(StepBegun)
-	g.engine.mu.Lock()
-	g.engine.epoch = g.epoch
-	g.engine.mu.Unlock()
-
-	choice, err := checkpoint.Choose(g.ctx, g.storage, history, checkpoint.RestoreOptions{
-		Retract:          g.allRetract(),
-		AcceptDuplicates: g.engine.AcceptDuplicates,
-	})
-	if err != nil {
-		return history, choice, err
-	}
-	for _, p := range choice.Passed {
-		g.log.Error("a damaged checkpoint was passed over", "checkpoint", p.Record.N, "error", p.Err)
-	}
-	if err := compatible(g.pipeline, choice.Manifest); err != nil {
-		return history, choice, err
-	}
-	if err := g.ledger.Adopt(g.ctx, g.epoch, choice); err != nil {
-		return history, choice, fmt.Errorf("note the restored checkpoint: %w", err)
-	}
-	if choice.Record != nil {
-		g.log.Info("restoring", "checkpoint", choice.Record.N, "of", choice.Record.CompletedAt.Local().Format(time.DateTime))
-	}
-	return history, choice, nil
-}
-
-func (g *generation) allRetract() bool {
-	for _, n := range g.plan.sinks() {
-		if !n.Capabilities.GetRetract() {
-			return false
+// processes lists the keys of this host's processes, each once, in order of first
+// use.
+func (g *generation) processes() []processKey {
+	var keys []processKey
+	for _, t := range g.own {
+		if !slices.Contains(keys, t.process) {
+			keys = append(keys, t.process)
 		}
 	}
-	return true
+	return keys
+}
+
+// processOf is the process that answers what is asked of a node and not of a task:
+// the one of its chain's first task here. It is false where the node has none here.
+func (g *generation) processOf(n *pipeline.Node) (processKey, bool) {
+	for _, t := range g.own {
+		if t.chain == g.plan.member[n.Name].chain && t.id.Role != pluginv1.Role_ROLE_ENUMERATOR {
+			return t.process, true
+		}
+	}
+	return processKey{}, false
+}
+
+// settles says that this host publishes and sweeps for a sink node as a whole: it
+// has the node's first task.
+func (g *generation) settles(n *pipeline.Node) bool {
+	return g.hostOf(task.ID{Node: g.plan.member[n.Name].chain.Name()}) == g.worker.Host
 }
 
 func (g *generation) owner(n *pipeline.Node) *pluginv1.Owner {
 	return &pluginv1.Owner{
-		Cluster: g.engine.Cluster, Pipeline: g.pipeline.Name, Uid: g.uid, Node: n.ID, Epoch: g.epoch,
+		Cluster: g.worker.Cluster, Pipeline: g.pipeline.Name, Uid: g.uid, Node: n.ID, Epoch: g.epoch,
 	}
 }
 
 func (g *generation) makeCommitters() {
 	for _, n := range g.plan.sinks() {
-		c := &committer{node: n, client: g.engine.pool.get(g.plan.processOf(n)).Client(), owner: g.owner(n), log: g.log}
+		key, ok := g.processOf(n)
+		if !ok {
+			continue
+		}
+		c := &committer{node: n, client: g.worker.pool.get(key).Client(), owner: g.owner(n), log: g.log, mask: g.worker.Pipeline.Secrets()}
+		g.mu.Lock()
 		g.committers[n.ID] = c
+		g.mu.Unlock()
 		g.publishers[n.ID] = &publisher{committer: c, node: n, through: newMailbox[uint64]()}
 	}
 }
@@ -226,109 +193,82 @@ func (g *generation) makeCommitters() {
 // spawn starts a goroutine of this epoch; it must end when g.ctx does.
 func (g *generation) spawn(run func()) { g.group.Go(run) }
 
-// fail ends the epoch with its first cause.
-func (g *generation) fail(err error) { g.cancel(err) }
-
-// run opens every task, drives the checkpoints until the coordinator stops or
-// something fails, and closes every task.
-func (g *generation) run(h checkpoint.History, c checkpoint.Choice) (checkpoint.Stop, error) {
-	entries, err := g.route(g.ctx, c.Manifest)
-	if err != nil {
-		return checkpoint.Stop{}, err
+// fail ends the epoch with its first cause, and tells the leader once it is known
+// what lies behind it.
+func (g *generation) fail(err error) {
+	g.mu.Lock()
+	first := !g.failed && g.ctx.Err() == nil
+	g.failed = true
+	g.mu.Unlock()
+	if !first {
+		return
 	}
-	if g.wiring, err = newWiring(g.plan); err != nil {
-		return checkpoint.Stop{}, err
-	}
-	g.snapshots = newSnapshots(g)
-	g.snapshots.remember(c.Manifest)
-	g.leader = newLeader(g, g.coordinator(h, c))
-	for _, t := range g.plan.tasks {
-		g.plans[t.id] = t
-	}
-	g.step(StepOpening)
-	err = g.openTasks(c, entries)
-	if err == nil {
-		close(g.flowing)
-		err = g.drive()
-	}
-	if err != nil {
-		// While the processes are still there to be asked.
-		err = g.explain(err)
-	}
-	g.step(StepClosing)
-	g.closeTasks()
-	g.wiring.close()
-	return g.leader.stop, err
+	g.cancel(g.mask(err))
+	g.spawn(func() { g.up.Fail(g.mask(g.explain(err))) })
 }
 
-// drive carries the coordinator's actions out until it stops or anything fails.
-func (g *generation) drive() error {
-	g.engine.setRunning(g)
-	g.step(StepRunning)
-	defer g.engine.setRunning(nil)
+// mask keeps the secrets out of an error that a plugin may have worded.
+func (g *generation) mask(err error) error { return g.worker.Pipeline.Secrets().Error(err) }
+
+// openAll opens every task with its state. Data does not flow yet.
+func (g *generation) openAll(ctx context.Context) error {
+	entries, err := g.route(ctx, g.restore.Choice.Manifest)
+	if err != nil {
+		return err
+	}
+	w, err := newWiring(g)
+	if err != nil {
+		return err
+	}
+	g.mu.Lock()
+	g.wiring = w
+	g.mu.Unlock()
+	w.accept()
+	g.snapshots.remember(g.restore.Choice.Manifest)
+	g.worker.step(StepOpening)
+	if err := g.openTasks(ctx, g.restore.Choice, entries); err != nil {
+		return err
+	}
+	g.tap()
+	return nil
+}
+
+// run lets data flow, and publishes what checkpoints list from now on.
+func (g *generation) run(ctx context.Context) error {
+	if err := g.wiring.join(ctx); err != nil {
+		return err
+	}
+	for _, t := range g.own {
+		if err := g.tasks[t.id].Run(); err != nil {
+			return err
+		}
+	}
+	g.worker.step(StepRunning)
 	g.watchTasks()
 	for _, p := range g.publishers {
 		g.spawn(func() {
 			if err := p.run(g.ctx, g.snapshots, func(n uint64) { g.publishedThrough(p.node.ID, n) }); err != nil && g.ctx.Err() == nil {
-				g.leader.events.put(checkpoint.CommitFailed{Host: hostName, Err: err})
+				g.up.Report(checkpoint.CommitFailed{Host: g.worker.Host, Err: err})
 			}
 		})
 	}
-	g.spawn(func() {
-		select {
-		case <-g.ctx.Done():
-		case <-g.engine.stopping:
-			g.engine.setState(StateStopping)
-			g.leader.events.put(checkpoint.WantHalt{})
-		}
-	})
-	g.leader.ledger.put(func(ctx context.Context) {
-		if err := g.ledger.Collect(ctx, g.storage); err != nil && ctx.Err() == nil {
-			g.log.Warn("state that earlier epochs left in storage stays", "error", err)
-		}
-	})
-	return g.leader.run(g.ctx)
+	return nil
 }
 
-// coordinator makes the epoch's checkpoint coordinator.
-func (g *generation) coordinator(h checkpoint.History, c checkpoint.Choice) *checkpoint.Coordinator {
-	spec := g.pipeline.Checkpoint
-	cfg := checkpoint.Config{
-		Interval: spec.Interval, MinPause: spec.MinPause, Timeout: spec.Timeout,
-		Tolerated: spec.ToleratedFailures, DrainTimeout: spec.DrainTimeout,
-		Hosts: []string{hostName},
+// end closes every task and waits for all that the epoch has started.
+func (g *generation) end(hurry bool) {
+	if g.ended {
+		return
 	}
-	ids := map[string]string{}
-	for _, n := range g.pipeline.Nodes {
-		ids[n.Name] = n.ID
+	g.ended = true
+	g.cancel(errEnded)
+	if len(g.tasks) > 0 {
+		g.worker.step(StepClosing)
 	}
-	for _, n := range g.pipeline.Nodes {
-		node := checkpoint.Node{Name: n.ID, Parallelism: n.Parallelism}
-		for _, in := range n.Inputs {
-			for _, e := range in.Edges {
-				node.Inputs = append(node.Inputs, ids[e.From])
-			}
-		}
-		cfg.Nodes = append(cfg.Nodes, node)
+	g.closeTasks(hurry)
+	if g.wiring != nil {
+		g.wiring.close()
 	}
-	start := checkpoint.Start{
-		UID: g.uid, Epoch: g.epoch, Leader: g.engine.Leadership.Epoch(),
-		Newest: c.Record, Sequence: h.Sequence, Committed: h.Committed,
-	}
-	if c.Record != nil {
-		start.Committed = max(start.Committed, c.Record.N)
-	}
-	return checkpoint.NewCoordinator(cfg, start)
-}
-
-func sortByCheckpoint(es []*pluginv1.Entry) {
-	slices.SortStableFunc(es, func(a, b *pluginv1.Entry) int {
-		switch {
-		case a.Checkpoint < b.Checkpoint:
-			return -1
-		case a.Checkpoint > b.Checkpoint:
-			return 1
-		}
-		return 0
-	})
+	g.group.Wait()
+	g.removeScratch()
 }

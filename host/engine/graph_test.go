@@ -1,8 +1,11 @@
 package engine_test
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/weirstream/weir/host/engine"
@@ -23,6 +26,57 @@ func TestADiamondBringsEachRecordOnceEachWay(t *testing.T) {
   out:   {sink: keep, parallelism: 2, input: [left, right]}
 `).finish()
 	w.expectOut("out", "0", "0", "1", "1", "2", "2", "3", "3")
+}
+
+// Alignment: of a slow and a fast way through a diamond each checkpoint holds what
+// preceded its barrier on both, so every record by both ways or by neither.
+func TestASnapshotHoldsWhatPrecededItsBarrierOnTheSlowAndTheFastInput(t *testing.T) {
+	w := newWorld(t)
+	release := make(chan struct{})
+	var slow, fast atomic.Int64
+	w.script("slow").frame = func(*simTask) bool { slow.Add(1); <-release; return true }
+	w.script("fast").frame = func(*simTask) bool { fast.Add(1); return true }
+	w.feed("in", 0, "a", "b")
+	r := w.start(quick + `
+  in:   {source: feed}
+  fast: {operator: pass, input: in}
+  slow: {operator: pass, input: in}
+  out:  {sink: keep, input: [fast, slow]}
+`)
+	w.await("the slow way is held up", func() bool { return slow.Load() > 0 })
+	w.await("the barrier of the fast input waits", func() bool {
+		s := r.engine.Status().InFlight
+		return s != nil && slices.ContainsFunc(s.Tasks, func(a engine.AwaitedTask) bool { return a.Task == "out[0]" && a.Phase == engine.TaskAlign })
+	})
+	before := fast.Load()
+	w.feed("in", 0, "c", "d")
+	w.await("more comes by the fast input, behind the barrier", func() bool { return fast.Load() > before })
+	close(release)
+	w.end("in", 0)
+	r.finish()
+
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	outputs := slices.Clone(w.published["out"])
+	slices.SortStableFunc(outputs, func(a, b output) int { return cmp.Compare(a.checkpoint, b.checkpoint) })
+	ways, parts := map[string]int{}, 0
+	for i, o := range outputs {
+		for _, v := range o.values {
+			ways[v]++
+		}
+		if i+1 < len(outputs) && outputs[i+1].checkpoint == o.checkpoint {
+			continue
+		}
+		parts++
+		for v, n := range ways {
+			if n != 2 {
+				t.Errorf("at checkpoint %d %s has come by %d of two ways", o.checkpoint, v, n)
+			}
+		}
+	}
+	if len(ways) != 4 || parts < 2 {
+		t.Errorf("%d records in the output of %d checkpoints: %v", len(ways), parts, outputs)
+	}
 }
 
 func TestNamedOutputsLeadWhereTheFileSays(t *testing.T) {
@@ -89,6 +143,15 @@ func TestANullKeyOnAKeyedEdgeIsAFailedRecordOfItsSender(t *testing.T) {
 		w.start(fmt.Sprintf(keyed, ", on_error: {dead_letter: bad}") + "  bad: {sink: keep}\n").finish()
 		w.expectOut("out", "k=a", "k=b")
 		w.expectOut("bad", "no key")
+	})
+	t.Run("limit", func(t *testing.T) {
+		w := newWorld(t)
+		w.feed("in", 0, "k=a", "no key", "no key either", "nor this")
+		_, err := w.start(fmt.Sprintf(keyed, ", on_error: {then: skip, limit: 2/1m}")).wait()
+		if err == nil {
+			t.Fatal("no error")
+		}
+		contains(t, err.Error(), "node in", "more than 2 failed records within 1m0s", "without a key")
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/weirstream/weir/host/pipeline"
 	"github.com/weirstream/weir/host/task"
+	"github.com/weirstream/weir/proto/keygroup"
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 )
 
@@ -18,6 +19,8 @@ type plan struct {
 	tasks    []*taskPlan
 	// member says where a node's tasks run.
 	member map[string]place
+	// readRecords is how many records each reader may read; 0 for any number.
+	readRecords uint64
 }
 
 // place is a node's place in a chain.
@@ -50,8 +53,8 @@ func (k processKey) String() string {
 	return fmt.Sprintf("%s(%s[%d])", k.plugin, k.node, k.task)
 }
 
-func newPlan(p *pipeline.Pipeline) *plan {
-	pl := &plan{pipeline: p, chains: pipeline.Chains(p), member: map[string]place{}}
+func newPlan(p *pipeline.Pipeline, readRecords uint64) *plan {
+	pl := &plan{pipeline: p, readRecords: readRecords, chains: pipeline.Chains(p), member: map[string]place{}}
 	for i := range pl.chains {
 		c := &pl.chains[i]
 		for at, n := range c.Members {
@@ -100,23 +103,19 @@ func enumeratorKey(n *pipeline.Node) processKey {
 	return k
 }
 
-// processOf is the process that answers what is asked of a node and not of a task:
-// the one of its chain's first task.
-func (pl *plan) processOf(n *pipeline.Node) processKey {
-	return keyOf(pl.member[n.Name].chain.Members[0], 0)
-}
-
-// processes lists the keys of all processes, each once, in order of first use.
-func (pl *plan) processes() []processKey {
-	seen := map[processKey]bool{}
-	var keys []processKey
-	for _, t := range pl.tasks {
-		if !seen[t.process] {
-			seen[t.process] = true
-			keys = append(keys, t.process)
+// node returns the node of that id, or nil.
+func (pl *plan) node(id string) *pipeline.Node {
+	for _, n := range pl.pipeline.Nodes {
+		if n.ID == id {
+			return n
 		}
 	}
-	return keys
+	return nil
+}
+
+// taskOf is the task that runs a node's task of that index.
+func (pl *plan) taskOf(n *pipeline.Node, index int) task.ID {
+	return task.ID{Node: pl.member[n.Name].chain.Name(), Index: index}
 }
 
 // sinks lists the sink nodes in the order of the pipeline.
@@ -152,6 +151,13 @@ func (pl *plan) members(t *taskPlan, ended map[string]bool) []*pluginv1.Member {
 			Guarantee:   n.Guarantee.Wire(),
 			Ended:       ended[n.ID],
 		}
+		if n.Capabilities.GetKeyedState() {
+			first, last := keygroup.Range(t.id.Index, pl.pipeline.MaxParallelism, n.Parallelism)
+			if n.StateOnDisk {
+				m.State = pluginv1.StateBackend_STATE_BACKEND_ON_DISK
+			}
+			m.KeyGroups = &pluginv1.KeyGroups{First: uint32(first), Last: uint32(last)}
+		}
 		for _, in := range n.Inputs {
 			m.Inputs = append(m.Inputs, &pluginv1.Inlet{Port: in.Port, Partition: in.Partition})
 		}
@@ -186,6 +192,7 @@ func (pl *plan) limits() *pluginv1.Limits {
 		Linger:         durationpb.New(p.Batch.Linger),
 		MaxRecordBytes: uint32(p.MaxRecord),
 		MemoryBytes:    taskMemory,
+		ReadRecords:    pl.readRecords,
 	}
 }
 

@@ -24,16 +24,16 @@ func newPool(start StartFunc) *pool {
 	return &pool{start: start, running: map[processKey]Process{}}
 }
 
-// ensure starts what is not running. On an error those that were started stay.
+// ensure starts those of the processes that are not running. On an error those that were started stay.
 // From then on until the next call, get knows a process for each key, dead or
 // alive: one that dies right after its start is one that dies later.
-func (p *pool) ensure(ctx context.Context, pl *plan) error {
+func (p *pool) ensure(ctx context.Context, pl *plan, keys []processKey) error {
 	plugins := map[string]pipeline.Plugin{}
 	for _, pg := range pl.pipeline.Plugins {
 		plugins[pg.Name] = pg
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	for _, key := range pl.processes() {
+	for _, key := range keys {
 		if alive(p.get(key)) {
 			continue
 		}

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 )
@@ -18,18 +19,23 @@ const probeTimeout = 30 * time.Second
 // probe lets every node ask the outside, once a run: what it finds wrong then is
 // told by field, before any task is open. After a rollback the tasks find out by
 // themselves.
-func (g *generation) probe() error {
-	if g.engine.probed {
+func (g *generation) probe(ctx context.Context) error {
+	if g.worker.probed {
 		return nil
 	}
-	group, ctx := errgroup.WithContext(g.ctx)
+	group, ctx := errgroup.WithContext(ctx)
 	for _, n := range g.pipeline.Nodes {
-		client := g.engine.pool.get(g.plan.processOf(n)).Client()
+		key, ok := g.processOf(n)
+		if !ok {
+			continue
+		}
+		client := g.worker.pool.get(key).Client()
 		group.Go(func() error {
 			ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 			defer cancel()
 			r, err := client.Probe(ctx, &pluginv1.ProbeRequest{
 				Kind: n.Kind, Component: n.Component, Config: n.Config, SecretPaths: n.SecretPaths, Owner: g.owner(n),
+				CommitWithin: durationpb.New(g.pipeline.CommitWithin()),
 			})
 			switch {
 			case status.Code(err) == codes.Unimplemented:
@@ -51,6 +57,6 @@ func (g *generation) probe() error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	g.engine.probed = true
+	g.worker.probed = true
 	return nil
 }

@@ -1,9 +1,13 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -23,6 +27,31 @@ func shapeOf(n *pipeline.Node) string {
 	return string(b)
 }
 
+// fixedGroups is the number of key groups of a restored checkpoint, where the file
+// leaves it open: it is fixed at the first checkpoint, also where the default of
+// the file would be another since its parallelism has changed.
+func fixedGroups(max int, chosen bool, m *checkpoint.Manifest) int {
+	if m == nil || len(m.Nodes) == 0 || !chosen {
+		return max
+	}
+	return m.Nodes[0].MaxParallelism
+}
+
+// withGroups is the pipeline with that number of key groups.
+func withGroups(p *pipeline.Pipeline, groups int) *pipeline.Pipeline {
+	q := *p
+	q.MaxParallelism = groups
+	q.Nodes = make([]*pipeline.Node, len(p.Nodes))
+	for i, n := range p.Nodes {
+		n := *n
+		if n.State.KeyGroups > 0 {
+			n.State.KeyGroups = groups
+		}
+		q.Nodes[i] = &n
+	}
+	return &q
+}
+
 // IncompatibleError says which nodes cannot take over what a checkpoint holds.
 type IncompatibleError struct {
 	Checkpoint uint64
@@ -34,18 +63,25 @@ func (e *IncompatibleError) Error() string {
 	for _, r := range e.Reasons {
 		msg += "\n  " + r
 	}
-	return msg + "\nrun the file as it was, or start over with --fresh"
+	return msg + "\nrun the file as it was; or, where a node has another name now, give it its old one as id; or drop a node's state with --allow-dropped-state NODE; or start over with --fresh"
 }
 
+// CodeIncompatible is the stable code of an IncompatibleError.
+const CodeIncompatible = "restore.incompatible"
+
+// ErrorCode implements explain.Coded.
+func (e *IncompatibleError) ErrorCode() string { return CodeIncompatible }
+
 // compatible checks that every node of the manifest that holds anything is in
-// the pipeline and can take it over.
-func compatible(p *pipeline.Pipeline, m *checkpoint.Manifest) error {
+// the pipeline and can take it over, or may be dropped: those it returns, by id.
+func compatible(t Topology, m *checkpoint.Manifest, mayDrop []string) (dropped []string, err error) {
 	if m == nil {
-		return nil
+		return nil, nil
 	}
-	byID := map[string]*pipeline.Node{}
-	for _, n := range p.Nodes {
-		byID[n.ID] = n
+	groups := fixedGroups(t.MaxParallelism, t.MaxParallelismChosen, m)
+	byID := map[string]*TopologyNode{}
+	for i := range t.Nodes {
+		byID[t.Nodes[i].ID] = &t.Nodes[i]
 	}
 	var reasons []string
 	for _, old := range m.Nodes {
@@ -53,28 +89,87 @@ func compatible(p *pipeline.Pipeline, m *checkpoint.Manifest) error {
 			continue
 		}
 		n := byID[old.Name]
+		if slices.Contains(mayDrop, old.Name) || n != nil && slices.Contains(mayDrop, n.Name) {
+			if n == nil || conflict(t, n, old, m) != "" {
+				dropped = append(dropped, old.Name)
+			}
+			continue
+		}
 		if n == nil {
 			reasons = append(reasons, fmt.Sprintf("node %s (%s) is gone, and the checkpoint holds state of it", old.Name, old.Component))
 			continue
 		}
-		var shape pipeline.StateShape
-		if err := json.Unmarshal([]byte(old.Fingerprint), &shape); err != nil {
-			reasons = append(reasons, fmt.Sprintf("node %s: its stored description cannot be read: %v", n.Name, err))
-			continue
-		}
-		if why := n.State.Conflict(shape); why != "" {
+		if why := conflict(t, n, old, m); why != "" {
 			reasons = append(reasons, fmt.Sprintf("node %s: %s", n.Name, why))
 		}
 	}
-	if len(reasons) > 0 {
-		return &IncompatibleError{Checkpoint: m.N, Reasons: reasons}
+	for _, n := range t.Nodes {
+		if n.Parallelism > groups {
+			reasons = append(reasons, fmt.Sprintf("node %s: parallelism %d is above max_parallelism, which the first checkpoint has fixed at %d", n.Name, n.Parallelism, groups))
+		}
 	}
-	return nil
+	if len(reasons) > 0 {
+		return nil, &IncompatibleError{Checkpoint: m.N, Reasons: reasons}
+	}
+	return dropped, nil
+}
+
+// conflict says why a node cannot take over its state in a manifest; empty where it
+// can.
+func conflict(t Topology, n *TopologyNode, old checkpoint.NodeState, m *checkpoint.Manifest) string {
+	var shape pipeline.StateShape
+	if err := json.Unmarshal([]byte(old.Fingerprint), &shape); err != nil {
+		return fmt.Sprintf("its stored description cannot be read: %v", err)
+	}
+	now := n.State
+	if now.KeyGroups > 0 {
+		now.KeyGroups = fixedGroups(now.KeyGroups, t.MaxParallelismChosen, m)
+	}
+	return now.Conflict(shape)
+}
+
+// without leaves nodes out of a restored manifest, and says what that costs.
+func (e *epoch) without(m *checkpoint.Manifest, dropped []string) *checkpoint.Manifest {
+	if len(dropped) == 0 {
+		return m
+	}
+	rest := *m
+	rest.Nodes = nil
+	for _, n := range m.Nodes {
+		if !slices.Contains(dropped, n.Name) {
+			rest.Nodes = append(rest.Nodes, n)
+			continue
+		}
+		prepared := 0
+		for _, t := range n.Tasks {
+			prepared += len(t.Committables)
+		}
+		e.log.Warn("the state of a node is dropped", "node", n.Name, "checkpoint", m.N, "unpublished", prepared)
+	}
+	return &rest
+}
+
+// advise says which flag allows a start that is refused.
+func (l *Leader) advise(err error) error {
+	var from *checkpoint.FromError
+	if !errors.As(err, &from) || !from.Published {
+		return err
+	}
+	var cannot []string
+	for _, n := range l.Topology.Nodes {
+		if n.Kind == sinkKind && !n.Retract {
+			cannot = append(cannot, n.Name)
+		}
+	}
+	if len(cannot) == 0 {
+		return fmt.Errorf("%w\nevery sink can withdraw what it has published: --retract lets them, --accept-duplicates leaves it there", err)
+	}
+	return fmt.Errorf("%w\n%s cannot withdraw what was published; --accept-duplicates starts all the same", err, strings.Join(cannot, ", "))
 }
 
 func holdsState(n checkpoint.NodeState) bool {
 	for _, t := range n.Tasks {
-		if len(t.Entries)+len(t.Objects)+len(t.Writer)+len(t.Committables) > 0 {
+		if len(t.Entries)+len(t.Objects)+len(t.Files)+len(t.Writer)+len(t.Committables) > 0 {
 			return true
 		}
 	}
@@ -98,16 +193,27 @@ func (g *generation) route(ctx context.Context, m *checkpoint.Manifest) (*restor
 	for _, n := range m.Nodes {
 		old[n.Name] = n
 	}
+	// Where the splits of the source before a node went, by the node's name.
+	splits := map[string]map[string]int{}
 	for i := range g.plan.chains {
 		c := &g.plan.chains[i]
-		var follow map[string]int
 		for at, n := range c.Members {
+			var follow map[string]int
+			if n.TellSplits {
+				follow = splits[n.Inputs[0].Edges[0].From]
+				splits[n.Name] = follow
+			}
 			state, ok := old[n.ID]
 			if !ok {
 				continue
 			}
 			router := checkpoint.NewRouter(state.Parallelism, n.Parallelism, g.pipeline.MaxParallelism, follow)
 			for _, t := range state.Tasks {
+				if len(t.Files) > 0 {
+					if err := g.place(ctx, c, at, t, router.Heirs(t.Index), out); err != nil {
+						return nil, fmt.Errorf("restore the state of node %s, task %d: %w", n.Name, t.Index, err)
+					}
+				}
 				for e, err := range checkpoint.ReadEntries(ctx, g.storage, t) {
 					if err != nil {
 						return nil, fmt.Errorf("read the state of node %s, task %d: %w", n.Name, t.Index, err)
@@ -118,13 +224,17 @@ func (g *generation) route(ctx context.Context, m *checkpoint.Manifest) (*restor
 					}
 					for _, to := range router.Route(t.Index, e) {
 						id := task.ID{Node: c.Name(), Index: to}
-						out.entries[id] = append(out.entries[id], e)
+						if g.plans[id] != nil {
+							out.entries[id] = append(out.entries[id], e)
+						}
 					}
 				}
 			}
-			follow = router.Splits()
-			if state.Enumerator != nil {
-				id := task.ID{Node: c.Name(), Role: pluginv1.Role_ROLE_ENUMERATOR}
+			if n.Kind == pluginv1.Kind_KIND_SOURCE {
+				splits[n.Name] = router.Splits()
+			}
+			id := task.ID{Node: c.Name(), Role: pluginv1.Role_ROLE_ENUMERATOR}
+			if state.Enumerator != nil && g.plans[id] != nil {
 				for e, err := range checkpoint.ReadEntries(ctx, g.storage, *state.Enumerator) {
 					if err != nil {
 						return nil, fmt.Errorf("read the state of node %s, enumerator: %w", n.Name, err)
@@ -138,35 +248,14 @@ func (g *generation) route(ctx context.Context, m *checkpoint.Manifest) (*restor
 	return out, nil
 }
 
-// settle publishes what the restored checkpoint lists and then removes what
-// earlier epochs left, sink by sink. Nothing is swept before every commit has
-// been answered and that is durable.
-func (g *generation) settle(ctx context.Context, h checkpoint.History, c checkpoint.Choice) error {
-	if c.Manifest != nil {
-		g.step(StepRecommitting)
-		if err := g.commitRestored(ctx, h, c.Manifest); err != nil {
-			return err
-		}
-		g.step(StepRecommitted)
-		if err := g.ledger.SaveCommitted(ctx, c.Record.N); err != nil {
-			return fmt.Errorf("note what is committed: %w", err)
-		}
+// commitRestored publishes what the restored checkpoint lists of the sinks that
+// this host settles.
+func (g *generation) commitRestored(ctx context.Context) error {
+	h, m := g.restore.History, g.restore.Choice.Manifest
+	if m == nil {
+		return nil
 	}
-	if len(h.Lineage.Generations) <= 1 {
-		return nil // the first epoch: nobody was here before
-	}
-	g.step(StepSweeping)
-	if err := g.sweep(ctx, h, c); err != nil {
-		return err
-	}
-	g.step(StepSwept)
-	if err := g.ledger.Swept(ctx, g.epoch); err != nil {
-		return fmt.Errorf("note what is swept: %w", err)
-	}
-	return nil
-}
-
-func (g *generation) commitRestored(ctx context.Context, h checkpoint.History, m *checkpoint.Manifest) error {
+	g.worker.step(StepRecommitting)
 	group, ctx := errgroup.WithContext(ctx)
 	for _, state := range m.Nodes {
 		var due []*pluginv1.Entry
@@ -181,21 +270,31 @@ func (g *generation) commitRestored(ctx context.Context, h checkpoint.History, m
 			continue
 		}
 		sortByCheckpoint(due)
-		committer := g.committers[state.Name]
-		if committer == nil {
+		node := g.plan.node(state.Name)
+		if node == nil || node.Kind != pluginv1.Kind_KIND_SINK {
 			return fmt.Errorf("checkpoint %d lists output of node %s, which is no sink of this pipeline", m.N, state.Name)
 		}
+		if !g.settles(node) {
+			continue
+		}
+		committer := g.committers[node.ID]
 		group.Go(func() error { return committer.commit(ctx, due) })
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	g.worker.step(StepRecommitted)
+	return nil
 }
 
-// sweep lets every sink remove what earlier epochs left. What the writer entries
-// of any record that stays name is spared.
-func (g *generation) sweep(ctx context.Context, h checkpoint.History, c checkpoint.Choice) error {
+// sweep lets the sinks that this host settles remove what earlier epochs left.
+// What the writer entries of any record that stays name is spared.
+func (g *generation) sweep(ctx context.Context) error {
+	h, c := g.restore.History, g.restore.Choice
+	g.worker.step(StepSweeping)
 	group, ctx := errgroup.WithContext(ctx)
 	for _, n := range g.plan.sinks() {
-		if !n.Capabilities.GetExactlyOnce() {
+		if !n.Capabilities.GetExactlyOnce() || !g.settles(n) {
 			continue
 		}
 		r := &pluginv1.SweepRequest{
@@ -210,5 +309,13 @@ func (g *generation) sweep(ctx context.Context, h checkpoint.History, c checkpoi
 		}
 		group.Go(func() error { return g.committers[n.ID].sweep(ctx, r) })
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	g.worker.step(StepSwept)
+	return nil
+}
+
+func sortByCheckpoint(es []*pluginv1.Entry) {
+	slices.SortStableFunc(es, func(a, b *pluginv1.Entry) int { return cmp.Compare(a.Checkpoint, b.Checkpoint) })
 }

@@ -420,6 +420,44 @@ func TestAChangeOfParallelismDealsStateOut(t *testing.T) {
 	}
 }
 
+// TestTheFirstCheckpointFixesTheNumberOfKeyGroups: a file that leaves it open takes
+// it over, whatever its own default would be; one that says another, or wants more
+// tasks than that, is refused.
+func TestTheFirstCheckpointFixesTheNumberOfKeyGroups(t *testing.T) {
+	w := newWorld(t)
+	yaml := func(head string, parallelism int) string {
+		return head + quick + fmt.Sprintf(`
+  in:  {source: feed}
+  mid: {operator: counts, parallelism: %d, input: in}
+  out: {sink: keep, input: mid}
+`, parallelism)
+	}
+	w.feed("in", 0, "k=a")
+	r := w.start(yaml("", 1))
+	w.awaitEvent("mid[0] owns 0 to 127 of 128", 1)
+	w.await("a record", func() bool { return w.history().Newest() != nil })
+	r.crash()
+	for _, c := range []struct {
+		yaml, want string
+	}{
+		{yaml("", 200), "node mid: parallelism 200 is above max_parallelism, which the first checkpoint has fixed at 128"},
+		{yaml("max_parallelism: 256", 1), "node mid: its state was written with max_parallelism 128 and the file says 256"},
+	} {
+		_, err := w.start(c.yaml).wait()
+		var incompatible *engine.IncompatibleError
+		if !errors.As(err, &incompatible) {
+			t.Fatalf("%v", err)
+		}
+		contains(t, err.Error(), c.want)
+	}
+	w.end("in", 0)
+	w.start(yaml("", 100)).finish() // its own default would be 256
+	if len(w.happened("mid[99] owns 127 to 127 of 128")) == 0 {
+		t.Errorf("%q", w.happened("mid[99]"))
+	}
+	w.expectOut("out", "k=a")
+}
+
 // TestAChangedFileThatCannotTakeOverStateIsRefused: it says which node and why, and
 // does not try again.
 func TestAChangedFileThatCannotTakeOverStateIsRefused(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/weirstream/weir/checkpoint"
 	"github.com/weirstream/weir/host/pipeline"
@@ -12,17 +13,16 @@ import (
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 )
 
-// hostName stands for this host where there is only one.
-const hostName = "local"
-
 // snapshots gathers what this host's tasks report for each checkpoint, stores
 // it, and acks once when all of them have.
 type snapshots struct {
 	g *generation
 
 	mu sync.Mutex
-	// open holds the checkpoints that some task has not delivered.
-	open map[uint64]*hostSnapshot
+	// open holds the checkpoints that some task has not delivered; begun is the
+	// newest that was ever in it.
+	open  map[uint64]*hostSnapshot
+	begun uint64
 	// uncommitted is by sink node id.
 	uncommitted map[string]*checkpoint.Uncommitted
 	// acked holds the state of checkpoints that have no outcome yet.
@@ -42,7 +42,7 @@ type stateKey struct {
 
 type hostSnapshot struct {
 	n       uint64
-	waiting map[task.ID]bool
+	waiting map[task.ID]*taskProgress
 	state   map[stateKey]checkpoint.TaskState
 	failed  bool
 }
@@ -61,16 +61,22 @@ func newSnapshots(g *generation) *snapshots {
 	return s
 }
 
-// begin expects checkpoint n of every task.
+// begin expects checkpoint n of every task of this host. Its barrier may come
+// from another host before the word of it.
 func (s *snapshots) begin(n uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.open[n] != nil {
+	s.expect(n)
+}
+
+func (s *snapshots) expect(n uint64) {
+	if n <= s.begun {
 		return
 	}
-	h := &hostSnapshot{n: n, waiting: map[task.ID]bool{}, state: map[stateKey]checkpoint.TaskState{}}
-	for _, t := range s.g.plan.tasks {
-		h.waiting[t.id] = true
+	s.begun = n
+	h := &hostSnapshot{n: n, waiting: map[task.ID]*taskProgress{}, state: map[stateKey]checkpoint.TaskState{}}
+	for _, t := range s.g.own {
+		h.waiting[t.id] = &taskProgress{}
 	}
 	s.open[n] = h
 }
@@ -116,7 +122,7 @@ func (s *snapshots) abort(n uint64) {
 // discard deletes the stored state of a checkpoint that this host has declined:
 // it never acks it, so nobody else will.
 func (s *snapshots) discard(states map[stateKey]checkpoint.TaskState) {
-	ack := checkpoint.Ack{Host: hostName, Nodes: s.g.nodeStates(states)}
+	ack := checkpoint.Ack{Host: s.g.worker.Host, Nodes: s.g.nodeStates(states)}
 	s.g.spawn(func() { s.g.discarded(ack.Discard(s.g.ctx, s.g.storage)) })
 }
 
@@ -129,28 +135,13 @@ func (s *snapshots) forget(n uint64) {
 	}
 }
 
-// awaited lists the tasks that have not delivered checkpoint n.
-func (s *snapshots) awaited(n uint64) []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	h := s.open[n]
-	if h == nil {
-		return nil
-	}
-	var out []string
-	for id := range h.waiting {
-		out = append(out, id.String())
-	}
-	slices.Sort(out)
-	return out
-}
-
 // deliver takes a task's snapshot. What it prepared is noted at once, in the
 // order of the task's barriers; storing goes on beside the task.
 func (s *snapshots) deliver(ctx context.Context, t *taskPlan, snap task.Snapshot) {
 	nodes := t.chain.Members
 	byNode := make([][]*pluginv1.Entry, len(nodes))
 	s.mu.Lock()
+	s.expect(snap.Checkpoint)
 	for _, e := range snap.Entries {
 		node := nodes[e.Component]
 		if e.Kind == pluginv1.Entry_KIND_COMMITTABLE {
@@ -175,7 +166,8 @@ func (s *snapshots) deliver(ctx context.Context, t *taskPlan, snap task.Snapshot
 		s.fail(snap.Checkpoint, t.id, snap.Err)
 		return
 	}
-	s.g.step(StepSnapshot)
+	s.g.worker.step(StepSnapshot)
+	timing := s.delivered(t.id, snap)
 	s.g.spawn(func() {
 		states := map[stateKey]checkpoint.TaskState{}
 		for i, n := range nodes {
@@ -183,21 +175,26 @@ func (s *snapshots) deliver(ctx context.Context, t *taskPlan, snap task.Snapshot
 			if key.enumerator && i > 0 {
 				break
 			}
-			state, err := s.store(ctx, snap.Checkpoint, key, byNode[i])
+			began := time.Now()
+			state, err := s.store(ctx, snap.Checkpoint, key, byNode[i], s.g.readFile(t))
 			if err != nil {
 				s.fail(snap.Checkpoint, t.id, fmt.Errorf("store the state of task %s: %w", t.id, err))
 				return
 			}
 			state.Index = t.id.Index
 			state.Committables = committables[i]
+			state.Timing = timing
+			state.Timing.Upload = time.Since(began)
 			states[key] = state
 		}
-		s.g.step(StepStored)
+		s.g.worker.step(StepStored)
 		s.stored(ctx, snap.Checkpoint, t.id, states)
 	})
 }
 
-func (s *snapshots) store(ctx context.Context, n uint64, key stateKey, entries []*pluginv1.Entry) (checkpoint.TaskState, error) {
+func (s *snapshots) store(ctx context.Context, n uint64, key stateKey, entries []*pluginv1.Entry,
+	readFile func(*pluginv1.LocalFile) ([]byte, error),
+) (checkpoint.TaskState, error) {
 	name := fmt.Sprint(key.task)
 	if key.enumerator {
 		name = "enumerator"
@@ -211,6 +208,7 @@ func (s *snapshots) store(ctx context.Context, n uint64, key stateKey, entries [
 	w := checkpoint.NewSnapshotWriter(s.g.storage, checkpoint.TaskName{
 		UID: s.g.uid, N: n, Epoch: s.g.epoch, Node: key.node, Task: name,
 	}, earlier)
+	w.ReadFile = readFile
 	if err := w.Add(ctx, entries...); err != nil {
 		return checkpoint.TaskState{}, err
 	}
@@ -227,7 +225,7 @@ func (s *snapshots) fail(n uint64, id task.ID, err error) {
 	}
 	s.mu.Unlock()
 	if first {
-		s.g.leader.events.put(checkpoint.Declined{N: n, Host: hostName, Err: err})
+		s.g.up.Report(checkpoint.Declined{N: n, Host: s.g.worker.Host, Err: s.g.mask(err)})
 	}
 }
 
@@ -252,21 +250,19 @@ func (s *snapshots) stored(ctx context.Context, n uint64, id task.ID, states map
 	if !complete {
 		return
 	}
-	ack := checkpoint.Ack{Host: hostName, N: n, Nodes: s.g.nodeStates(h.state)}
+	ack := checkpoint.Ack{Host: s.g.worker.Host, N: n, Nodes: s.g.nodeStates(h.state)}
 	sealed, err := checkpoint.SealAck(ctx, s.g.storage, s.g.uid, s.g.epoch, ack)
 	if err != nil {
-		s.g.leader.events.put(checkpoint.Declined{N: n, Host: hostName, Err: fmt.Errorf("store the acknowledgement: %w", err)})
+		s.g.up.Report(checkpoint.Declined{N: n, Host: s.g.worker.Host, Err: fmt.Errorf("store the acknowledgement: %w", err)})
 		return
 	}
 	s.mu.Lock()
 	s.acked[n] = h.state
 	s.mu.Unlock()
-	// On one host the ack needs no detour through coordination: leader and host
-	// are one process and die together.
-	s.g.leader.events.put(checkpoint.Acked{Ack: sealed})
+	s.g.up.Report(checkpoint.Acked{Ack: sealed})
 }
 
-// nodeStates arranges the states of tasks by node.
+// nodeStates arranges the states of this host's tasks by node.
 func (g *generation) nodeStates(states map[stateKey]checkpoint.TaskState) []checkpoint.NodeState {
 	var out []checkpoint.NodeState
 	for _, n := range g.pipeline.Nodes {
@@ -279,12 +275,16 @@ func (g *generation) nodeStates(states map[stateKey]checkpoint.TaskState) []chec
 			Fingerprint:    shapeOf(n),
 		}
 		for i := range n.Parallelism {
-			ns.Tasks = append(ns.Tasks, states[stateKey{node: n.ID, task: i}])
+			if st, ok := states[stateKey{node: n.ID, task: i}]; ok {
+				ns.Tasks = append(ns.Tasks, st)
+			}
 		}
 		if st, ok := states[stateKey{node: n.ID, enumerator: true}]; ok {
 			ns.Enumerator = &st
 		}
-		out = append(out, ns)
+		if len(ns.Tasks) > 0 || ns.Enumerator != nil {
+			out = append(out, ns)
+		}
 	}
 	slices.SortFunc(out, func(a, b checkpoint.NodeState) int {
 		switch {
@@ -296,12 +296,6 @@ func (g *generation) nodeStates(states map[stateKey]checkpoint.TaskState) []chec
 		return 0
 	})
 	return out
-}
-
-// writeManifest stores what was acked.
-func (g *generation) writeManifest(ctx context.Context, a checkpoint.WriteManifest) checkpoint.Event {
-	head := checkpoint.Manifest{Pipeline: g.pipeline.Name, UID: g.uid, N: a.N, Epoch: g.epoch}
-	return checkpoint.StoreManifest(ctx, g.storage, head, a.Acks)
 }
 
 // discarded notes that state of a failed checkpoint could not be deleted. It is
@@ -331,11 +325,11 @@ func (p *publisher) run(ctx context.Context, s *snapshots, answered func(n uint6
 			s.mu.Lock()
 			due := s.uncommitted[p.node.ID].Due(n)
 			s.mu.Unlock()
-			s.g.step(StepCommitting)
+			s.g.worker.step(StepCommitting)
 			if err := p.committer.commit(ctx, due); err != nil {
 				return err
 			}
-			s.g.step(StepCommitted)
+			s.g.worker.step(StepCommitted)
 			s.mu.Lock()
 			s.uncommitted[p.node.ID].Answered(n)
 			s.mu.Unlock()

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"math"
 	"sync"
 	"time"
 
@@ -22,6 +23,7 @@ const (
 	StateStopped   State = "stopped"
 	StateWaiting   State = "waiting" // for the backoff before a restart
 	StateFailed    State = "failed"
+	StatePending   State = "pending" // in a cluster: for a host, or for its leader
 )
 
 // Status is a picture of a pipeline at one moment.
@@ -65,10 +67,16 @@ type NodeStatus struct {
 	Retries      uint64  `json:"retries"`
 	Busy         float64 `json:"busy"`    // share of the last seconds spent in calls, 0 to 1
 	Blocked      float64 `json:"blocked"` // share spent waiting for receivers
+	RateIn       float64 `json:"records_in_per_second,omitempty"`
+	RateOut      float64 `json:"records_out_per_second,omitempty"`
 	// Progress is nil where the source does not say.
-	Progress  *Progress                 `json:"progress,omitempty"`
-	Watermark *time.Time                `json:"watermark,omitempty"`
-	Samples   []*pluginv1.FailureSample `json:"failure_samples,omitempty"`
+	Progress  *Progress  `json:"progress,omitempty"`
+	Watermark *time.Time `json:"watermark,omitempty"`
+	// HeldBy is the task that holds the watermark back, and HeldBySplit the split,
+	// where the plugin says.
+	HeldBy      int                       `json:"watermark_held_by,omitempty"`
+	HeldBySplit string                    `json:"watermark_held_by_split,omitempty"`
+	Samples     []*pluginv1.FailureSample `json:"failure_samples,omitempty"`
 	// Metrics are those that the component's author registered.
 	Metrics []Metric `json:"metrics,omitempty"`
 }
@@ -94,6 +102,7 @@ type CheckpointEnd struct {
 	Number   uint64        `json:"number"`
 	At       time.Time     `json:"at"`
 	Duration time.Duration `json:"duration_ns"`
+	Bytes    int64         `json:"bytes"`
 }
 
 // CheckpointNow is a checkpoint under way.
@@ -101,14 +110,23 @@ type CheckpointNow struct {
 	Number uint64    `json:"number"`
 	Phase  string    `json:"phase"`
 	Since  time.Time `json:"since"`
-	// Awaited are the tasks that have not delivered their snapshot.
+	// Awaited are the tasks that have not delivered their snapshot or, in the status
+	// of a leader, the hosts.
 	Awaited []string `json:"awaited"`
+	// Tasks says more of those tasks, where it is known.
+	Tasks []AwaitedTask `json:"tasks,omitempty"`
 }
 
 // UncommittedStatus says why a sink's output is not yet published.
 type UncommittedStatus struct {
 	Sink  string `json:"sink"`
 	Error string `json:"error"`
+	// Committables are the prepared pieces that wait, Since the first attempt that
+	// failed.
+	Committables int        `json:"committables,omitempty"`
+	Since        *time.Time `json:"since,omitempty"`
+	// TakesNoData: the sink has too much that is not committed, and waits.
+	TakesNoData bool `json:"takes_no_data,omitempty"`
 }
 
 // meter keeps the newest report of each task and what earlier generations did.
@@ -123,15 +141,16 @@ type nodeMeter struct {
 }
 
 type taskMeter struct {
-	counters      counts
-	samples       []*pluginv1.FailureSample
-	metrics       []*pluginv1.Metric
-	progress      *pluginv1.Progress
-	watermark     *int64
-	at            time.Time
-	busy, blocked time.Duration // as of the newest report
-	busyShare     float64
-	blockedShare  float64
+	counters              counts
+	samples               []*pluginv1.FailureSample
+	metrics               []*pluginv1.Metric
+	progress              *pluginv1.Progress
+	limited               bool // it has read as many records as it may
+	watermark             *int64
+	split                 string // that holds the watermark back
+	at                    time.Time
+	busyTime, blockedTime time.Duration // as of the newest report
+	shares
 }
 
 type counts struct {
@@ -176,6 +195,7 @@ func (m *meter) report(id task.ID, members []*pipeline.Node, r *pluginv1.Report,
 			t = &taskMeter{}
 			n.tasks[id.Index] = t
 		}
+		before := t.counters
 		t.counters = counts{
 			in: c.RecordsIn, out: c.RecordsOut, bytesIn: c.BytesIn, bytesOut: c.BytesOut,
 			skipped: c.FailedSkipped, deadLettered: c.FailedDeadLettered, retries: c.Retries,
@@ -186,20 +206,24 @@ func (m *meter) report(id task.ID, members []*pipeline.Node, r *pluginv1.Report,
 		if len(c.Metrics) > 0 {
 			t.metrics = c.Metrics
 		}
-		if c.HasWatermark {
-			w := c.Watermark
-			t.watermark = &w
+		// One that is idle or whose event time has ended holds nobody.
+		t.watermark, t.split = nil, ""
+		if w := c.Watermark; c.HasWatermark && w != math.MaxInt64 {
+			t.watermark, t.split = &w, c.WatermarkSplit
 		}
 		busy, blocked := r.Busy.AsDuration(), r.Blocked.AsDuration()
 		if !t.at.IsZero() && now.After(t.at) {
-			span := float64(now.Sub(t.at))
-			t.busyShare = share(float64(busy-t.busy) / span)
-			t.blockedShare = share(float64(blocked-t.blocked) / span)
+			span := now.Sub(t.at)
+			t.shares = shares{
+				busy: share(float64(busy-t.busyTime) / float64(span)), blocked: share(float64(blocked-t.blockedTime) / float64(span)),
+				in: perSecond(before.in, t.counters.in, span), out: perSecond(before.out, t.counters.out, span),
+			}
 		}
-		t.at, t.busy, t.blocked = now, busy, blocked
+		t.at, t.busyTime, t.blockedTime = now, busy, blocked
 		if c.Component == 0 && r.Progress != nil {
 			t.progress = r.Progress
 		}
+		t.limited = c.Component == 0 && r.GetLimitReached()
 	}
 }
 
@@ -218,7 +242,7 @@ func (m *meter) rollover() {
 }
 
 // status pictures every node of the pipeline.
-func (m *meter) status(p *pipeline.Pipeline) []NodeStatus {
+func (m *meter) status(p *pipeline.Pipeline, at time.Time) []NodeStatus {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	out := make([]NodeStatus, 0, len(p.Nodes))
@@ -229,16 +253,19 @@ func (m *meter) status(p *pipeline.Pipeline) []NodeStatus {
 		n := m.node(node.Name)
 		total := n.base
 		metrics := metricSum{}
-		for _, t := range n.tasks {
+		for index, t := range n.tasks {
 			total.add(t.counters)
-			s.Busy += t.busyShare / float64(node.Parallelism)
-			s.Blocked += t.blockedShare / float64(node.Parallelism)
+			now := t.now(at)
+			s.Busy += now.busy / float64(node.Parallelism)
+			s.Blocked += now.blocked / float64(node.Parallelism)
+			s.RateIn += now.in
+			s.RateOut += now.out
 			s.Samples = append(s.Samples, t.samples...)
 			metrics.add(t.metrics)
 			s.Progress = s.Progress.plus(t.progress)
 			if t.watermark != nil {
 				if at := time.Unix(0, *t.watermark); s.Watermark == nil || at.Before(*s.Watermark) {
-					s.Watermark = &at
+					s.Watermark, s.HeldBy, s.HeldBySplit = &at, index, t.split
 				}
 			}
 		}
@@ -266,4 +293,28 @@ func (p *Progress) plus(t *pluginv1.Progress) *Progress {
 		sum.Lag = -1
 	}
 	return sum
+}
+
+// Plus adds what another host knows of the same node.
+func (s NodeStatus) Plus(o NodeStatus) NodeStatus {
+	s.RecordsIn += o.RecordsIn
+	s.RecordsOut += o.RecordsOut
+	s.BytesIn += o.BytesIn
+	s.BytesOut += o.BytesOut
+	s.Skipped += o.Skipped
+	s.DeadLettered += o.DeadLettered
+	s.Retries += o.Retries
+	s.RateIn += o.RateIn
+	s.RateOut += o.RateOut
+	s.Busy += o.Busy // both are shares of all the node's tasks
+	s.Blocked += o.Blocked
+	if p := o.Progress; p != nil {
+		s.Progress = s.Progress.plus(&pluginv1.Progress{Done: p.Done, Total: p.Total, Unit: p.Unit, Lag: p.Lag})
+	}
+	if o.Watermark != nil && (s.Watermark == nil || o.Watermark.Before(*s.Watermark)) {
+		s.Watermark, s.HeldBy, s.HeldBySplit = o.Watermark, o.HeldBy, o.HeldBySplit
+	}
+	s.Samples = append(s.Samples, o.Samples...)
+	s.Metrics = append(s.Metrics, o.Metrics...)
+	return s
 }

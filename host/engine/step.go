@@ -44,10 +44,3 @@ func Steps() []Step {
 		StepSavedThrough, StepRetained, StepMarkingFinish, StepMarkedFinished, StepClosing,
 	}
 }
-
-// step tells the hook, if there is one.
-func (g *generation) step(s Step) {
-	if g.engine.OnStep != nil {
-		g.engine.OnStep(s)
-	}
-}

@@ -2,10 +2,11 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -15,18 +16,16 @@ import (
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 )
 
-// openTasks opens operators and sinks first, then readers, then enumerators, and
-// lets data flow when all are open.
-func (g *generation) openTasks(c checkpoint.Choice, entries *restored) error {
+// openTasks opens operators and sinks first, then readers, then enumerators.
+func (g *generation) openTasks(ctx context.Context, c checkpoint.Choice, entries *restored) error {
 	ended := map[string]bool{}
 	if c.Record != nil {
-		g.restored = c.Record.N
 		for _, name := range c.Record.Ended {
 			ended[name] = true
 		}
 	}
 	var phases [3][]*taskPlan
-	for _, t := range g.plan.tasks {
+	for _, t := range g.own {
 		switch {
 		case t.id.Role == pluginv1.Role_ROLE_ENUMERATOR:
 			phases[2] = append(phases[2], t)
@@ -37,27 +36,24 @@ func (g *generation) openTasks(c checkpoint.Choice, entries *restored) error {
 		}
 	}
 	for _, phase := range phases {
-		if err := g.open(phase, entries, ended); err != nil {
+		if err := g.open(ctx, phase, entries, ended); err != nil {
 			return err
 		}
 	}
-	g.step(StepOpened)
-	for _, phase := range phases {
-		for _, t := range phase {
-			if err := g.tasks[t.id].Run(); err != nil {
-				return err
-			}
-		}
-	}
+	g.worker.step(StepOpened)
 	return nil
 }
 
 // open opens tasks at once and waits for all.
-func (g *generation) open(tasks []*taskPlan, r *restored, ended map[string]bool) error {
-	group, ctx := errgroup.WithContext(g.ctx)
+func (g *generation) open(ctx context.Context, tasks []*taskPlan, r *restored, ended map[string]bool) error {
+	group, ctx := errgroup.WithContext(ctx)
 	for _, t := range tasks {
 		group.Go(func() error {
-			started, err := task.Start(g.taskConfig(t, r, ended))
+			config, err := g.taskConfig(t, r, ended)
+			if err != nil {
+				return err
+			}
+			started, err := task.Start(config)
 			if err != nil {
 				return err
 			}
@@ -75,13 +71,17 @@ func (g *generation) open(tasks []*taskPlan, r *restored, ended map[string]bool)
 	return group.Wait()
 }
 
-func (g *generation) taskConfig(t *taskPlan, r *restored, ended map[string]bool) task.Config {
+func (g *generation) taskConfig(t *taskPlan, r *restored, ended map[string]bool) (task.Config, error) {
+	scratch, err := g.makeScratch(t, r.entries[t.id])
+	if err != nil {
+		return task.Config{}, err
+	}
 	head := t.chain.Members[0]
 	open := &pluginv1.Open{
 		Task: &pluginv1.TaskRef{
 			Uid: g.uid, Epoch: g.epoch, Node: head.ID, Index: uint32(t.id.Index), Role: t.id.Role,
 		},
-		Cluster:            g.engine.Cluster,
+		Cluster:            g.worker.Cluster,
 		Pipeline:           g.pipeline.Name,
 		Parallelism:        uint32(head.Parallelism),
 		MaxParallelism:     uint32(g.pipeline.MaxParallelism),
@@ -90,9 +90,19 @@ func (g *generation) taskConfig(t *taskPlan, r *restored, ended map[string]bool)
 		RestoredCheckpoint: g.restored,
 		LogLevel:           g.logLevel(),
 		CheckpointTimeout:  durationpb.New(g.pipeline.Checkpoint.Timeout),
+		Pool:               uint32(g.pipeline.NamePool()),
+		Scratch:            scratch,
+	}
+	if g.worker.Lease > 0 {
+		open.Lease = durationpb.New(g.worker.Lease)
 	}
 	if t.id.Role == pluginv1.Role_ROLE_ENUMERATOR {
 		open.HeldSplits = r.held[head.ID]
+	}
+	if slices.ContainsFunc(r.entries[t.id], func(e *pluginv1.Entry) bool { return e.GetKind() == pluginv1.Entry_KIND_SPLIT }) {
+		g.mu.Lock()
+		g.held[t.id.Node] = true
+		g.mu.Unlock()
 	}
 	var members []string
 	for _, n := range t.chain.Members {
@@ -101,17 +111,17 @@ func (g *generation) taskConfig(t *taskPlan, r *restored, ended map[string]bool)
 	return task.Config{
 		ID:          t.id,
 		Plugin:      head.Plugin,
-		Client:      g.engine.pool.get(t.process).Client(),
+		Client:      g.worker.pool.get(t.process).Client(),
 		Open:        open,
 		Restore:     r.entries[t.id],
-		Input:       taskInput{g.wiring.inputs[t.id]},
+		Input:       taskInput{g.wiring.inputs[t.id], func(n uint64, took time.Duration) { g.snapshots.aligned(n, t.id, took) }},
 		Output:      g.wiring.routers[t.id],
 		Observer:    g,
 		Log:         g.log,
 		Members:     members,
 		MaxFrame:    int(g.pipeline.MaxRecord) + 4*int(g.pipeline.Batch.Size) + 1<<20,
 		OpenTimeout: openTimeout,
-	}
+	}, nil
 }
 
 func (g *generation) logLevel() string {
@@ -140,9 +150,9 @@ func (g *generation) watchTasks() {
 
 // closeTasks closes every task at once. A task that does not answer costs its
 // process. A host that is to end at once waits less for it.
-func (g *generation) closeTasks() {
+func (g *generation) closeTasks(hurry bool) {
 	timeout := closeTimeout
-	if errors.Is(context.Cause(g.ctx), context.Canceled) {
+	if hurry {
 		timeout = closeHurry
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(g.ctx), timeout)
@@ -154,7 +164,7 @@ func (g *generation) closeTasks() {
 				return
 			}
 			key := g.plans[id].process
-			g.engine.pool.kill(key, fmt.Sprintf("task %s did not close within %v", id, timeout))
+			g.worker.pool.kill(key, fmt.Sprintf("task %s did not close within %v", id, timeout))
 		})
 	}
 	group.Wait()

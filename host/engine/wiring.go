@@ -3,7 +3,9 @@ package engine
 import (
 	"context"
 	"fmt"
-	"strconv"
+	"iter"
+	"sync"
+	"time"
 
 	"github.com/weirstream/weir/host/edge"
 	"github.com/weirstream/weir/host/pipeline"
@@ -12,8 +14,9 @@ import (
 	"github.com/weirstream/weir/proto/wire"
 )
 
-// wiring is the data plane of one epoch: an input and a router a task, and the
-// channels between them.
+// wiring is the data plane of one epoch on this host: an input and a router a
+// task, and the channels between them. A channel that leads to another host begins
+// in an outlet here and ends in an inlet there.
 //
 // A reader is fed by its enumerator, and an enumerator by a trigger channel into
 // which the host puts barriers: so every task has an input, and barriers enter
@@ -21,16 +24,34 @@ import (
 type wiring struct {
 	inputs   map[task.ID]*edge.Input
 	routers  map[task.ID]*edge.Router
+	keyless  map[task.ID]*keyless
 	triggers map[task.ID]*edge.Channel
+	inlets   map[edge.ID]*edge.Channel // into which tasks of other hosts send
+	outlets  []*outletTo
+	endInlet func()
+
+	g *generation
 }
 
-func newWiring(pl *plan) (*wiring, error) {
+// outletTo is a channel to another host: what is pushed into its input is sent
+// there.
+type outletTo struct {
+	id    edge.ID
+	host  string
+	input *edge.Input
+}
+
+func newWiring(g *generation) (*wiring, error) {
+	pl := g.plan
 	w := &wiring{
+		g:        g,
+		inlets:   map[edge.ID]*edge.Channel{},
 		inputs:   map[task.ID]*edge.Input{},
 		routers:  map[task.ID]*edge.Router{},
+		keyless:  map[task.ID]*keyless{},
 		triggers: map[task.ID]*edge.Channel{},
 	}
-	for _, t := range pl.tasks {
+	for _, t := range g.own {
 		w.inputs[t.id] = edge.NewInput(edge.DefaultLimits())
 	}
 	pool := wire.NewPool()
@@ -51,7 +72,8 @@ func newWiring(pl *plan) (*wiring, error) {
 			}
 		}
 	}
-	for _, t := range pl.tasks {
+	for _, t := range g.own {
+		keyless := newKeyless(t.chain.Members, pool)
 		r, err := edge.NewRouter(edge.RouterOptions{
 			Task:           t.id.Index,
 			Edges:          edges[t.id],
@@ -59,12 +81,14 @@ func newWiring(pl *plan) (*wiring, error) {
 			MaxParallelism: pl.pipeline.MaxParallelism,
 			BatchBytes:     int(pl.pipeline.Batch.Size),
 			Linger:         pl.pipeline.Batch.Linger,
-			NullKeys:       w.nullKeys(t, pool),
+			NullKeys: func(ctx context.Context, name string, component, _ uint32, records *wire.Batch) error {
+				return keyless.handle(ctx, name, component, records, w.routers[t.id].Emit)
+			},
 		})
 		if err != nil {
 			return nil, fmt.Errorf("task %s: %w", t.id, err)
 		}
-		w.routers[t.id] = r
+		w.routers[t.id], w.keyless[t.id] = r, keyless
 	}
 	return w, nil
 }
@@ -72,11 +96,15 @@ func newWiring(pl *plan) (*wiring, error) {
 // connectSource joins an enumerator to its readers and to the host's trigger.
 func (w *wiring) connectSource(c *pipeline.Chain, edges map[task.ID][]edge.Edge) {
 	enumerator := task.ID{Node: c.Name(), Role: pluginv1.Role_ROLE_ENUMERATOR}
-	w.triggers[enumerator] = w.inputs[enumerator].Open(edge.ID{Edge: "host -> " + enumerator.String()}, 0)
+	if in := w.inputs[enumerator]; in != nil {
+		w.triggers[enumerator] = in.Open(edge.ID{Edge: "host -> " + enumerator.String()}, 0)
+	}
 	splits := edge.Edge{ID: c.Name() + ".splits", Splits: true, Partition: pluginv1.Partition_PARTITION_BROADCAST}
 	for i := range c.Parallelism {
 		reader := task.ID{Node: c.Name(), Index: i}
-		splits.Channels = append(splits.Channels, w.inputs[reader].Open(edge.ID{Edge: splits.ID, To: i}, 0))
+		if ch := w.channel(edge.ID{Edge: splits.ID, To: i}, enumerator, reader, 0); ch != nil {
+			splits.Channels = append(splits.Channels, ch)
+		}
 	}
 	edges[enumerator] = []edge.Edge{splits}
 }
@@ -90,16 +118,36 @@ func (w *wiring) connect(pl *plan, e *pipeline.Edge, to *pipeline.Chain, port ui
 		sender := task.ID{Node: from.chain.Name(), Index: i}
 		out := edge.Edge{
 			ID: e.String(), Component: uint32(from.index), Output: output, Partition: e.Partition, Origin: origin,
+			TellSplits: to.Members[0].TellSplits,
 		}
 		for j := range to.Parallelism {
 			if e.Partition == pluginv1.Partition_PARTITION_FORWARD && i != j {
 				continue
 			}
 			receiver := task.ID{Node: to.Name(), Index: j}
-			out.Channels = append(out.Channels, w.inputs[receiver].Open(edge.ID{Edge: e.String(), From: i, To: j}, port))
+			if ch := w.channel(edge.ID{Edge: e.String(), From: i, To: j}, sender, receiver, port); ch != nil {
+				out.Channels = append(out.Channels, ch)
+			}
 		}
 		edges[sender] = append(edges[sender], out)
 	}
+}
+
+// channel opens a channel's end on this host, and returns it where the sender is
+// here too.
+func (w *wiring) channel(id edge.ID, sender, receiver task.ID, port uint32) *edge.Channel {
+	from, to := w.g.plans[sender] != nil, w.g.plans[receiver] != nil
+	switch {
+	case from && to:
+		return w.inputs[receiver].Open(id, port)
+	case to:
+		w.inlets[id] = w.inputs[receiver].Open(id, port)
+	case from:
+		out := &outletTo{id: id, host: w.g.hostOf(receiver), input: edge.NewInput(edge.OutletLimits())}
+		w.outlets = append(w.outlets, out)
+		return out.input.Open(id, port)
+	}
+	return nil
 }
 
 func outputIndex(n *pipeline.Node, name string) (index uint32, origin bool) {
@@ -111,52 +159,6 @@ func outputIndex(n *pipeline.Node, name string) (index uint32, origin bool) {
 	panic(fmt.Sprintf("engine: node %s has no output %s", n.Name, name)) // the pipeline was checked
 }
 
-// Headers of a dead letter, as the SDK gives them.
-const (
-	headerError         = "weir.error"
-	headerComponent     = "weir.component"
-	headerOriginSplit   = "weir.origin.split"
-	headerOriginOrdinal = "weir.origin.ordinal"
-)
-
-// nullKeys applies the sending node's failure policy to records that a keyed
-// edge cannot place.
-func (w *wiring) nullKeys(t *taskPlan, pool *wire.Pool) func(context.Context, string, uint32, uint32, *wire.Batch) error {
-	return func(ctx context.Context, name string, component, _ uint32, records *wire.Batch) error {
-		node := t.chain.Members[component]
-		cause := fmt.Errorf("%s: %w", name, edge.ErrNullKey)
-		switch node.OnFailure.GetAction() {
-		case pluginv1.FailurePolicy_ACTION_SKIP:
-			return nil
-		case pluginv1.FailurePolicy_ACTION_DEAD_LETTER:
-			output, _ := outputIndex(node, pipeline.OutputErrors)
-			letters := deadLetters(pool, node, records, cause)
-			defer letters.Release()
-			return w.routers[t.id].Emit(ctx, component, output, letters)
-		default:
-			return fmt.Errorf("node %s: %d records on %w", node.Name, records.Len(), cause)
-		}
-	}
-}
-
-// deadLetters are records with what is known of their failure.
-func deadLetters(pool *wire.Pool, n *pipeline.Node, records *wire.Batch, cause error) *wire.Batch {
-	w := pool.NewBuilder(records.Size())
-	w.SetOrigin(true)
-	for i := range records.Len() {
-		split, ordinal := records.Origin(i)
-		h := append(wire.Headers(nil), records.Headers(i)...)
-		h = wire.AppendHeader(h, headerError, []byte(cause.Error()))
-		h = wire.AppendHeader(h, headerComponent, []byte(n.ID))
-		if split != "" {
-			h = wire.AppendHeader(h, headerOriginSplit, []byte(split))
-			h = wire.AppendHeader(h, headerOriginOrdinal, strconv.AppendInt(nil, ordinal, 10))
-		}
-		w.Append(records.Key(i), records.Value(i), records.Time(i), h, split, ordinal)
-	}
-	return w.Freeze()
-}
-
 // trigger sends a barrier into the graph.
 func (w *wiring) trigger(ctx context.Context, enumerator task.ID, b edge.Barrier) error {
 	return w.triggers[enumerator].Push(ctx, edge.BarrierItem(b))
@@ -165,7 +167,7 @@ func (w *wiring) trigger(ctx context.Context, enumerator task.ID, b edge.Barrier
 // queued is the number of bytes that wait in all channels.
 func (w *wiring) queued() int {
 	total := 0
-	for _, in := range w.inputs {
+	for in := range w.all() {
 		for _, c := range in.Stats() {
 			total += c.QueuedBytes
 		}
@@ -175,16 +177,78 @@ func (w *wiring) queued() int {
 
 // close wakes everybody who waits and frees what is queued.
 func (w *wiring) close() {
-	for _, in := range w.inputs {
+	for in := range w.all() {
 		in.Close()
+	}
+	if w.endInlet != nil {
+		w.endInlet()
+	}
+}
+
+// all yields every input of this host.
+func (w *wiring) all() iter.Seq[*edge.Input] {
+	return func(yield func(*edge.Input) bool) {
+		for _, in := range w.inputs {
+			if !yield(in) {
+				return
+			}
+		}
+		for _, o := range w.outlets {
+			if !yield(o.input) {
+				return
+			}
+		}
+	}
+}
+
+// accept lets other hosts send into the channels that end here.
+func (w *wiring) accept() {
+	if w.g.placement != nil {
+		w.endInlet = w.g.worker.Peers.Accept(w.g.name(), Inlets{
+			Channels: w.inlets, Split: w.g.splitRequest, Broken: w.g.fail,
+		})
+	}
+}
+
+// join connects the channels that lead to other hosts, and returns when all are. A
+// channel that breaks fails the epoch.
+func (w *wiring) join(ctx context.Context) error {
+	var ready sync.WaitGroup
+	for _, o := range w.outlets {
+		ready.Add(1)
+		once := sync.OnceFunc(ready.Done)
+		w.g.spawn(func() {
+			defer once()
+			err := w.g.worker.Peers.Send(w.g.ctx, o.host, w.g.name(), o.id, o.input, once)
+			if err != nil && w.g.ctx.Err() == nil {
+				w.g.fail(err)
+			}
+		})
+	}
+	joined := make(chan struct{})
+	go func() {
+		ready.Wait()
+		close(joined)
+	}()
+	select {
+	case <-joined:
+		return context.Cause(ctx) // one that could not be joined has failed the epoch
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
 // taskInput is a task's end of the wiring.
-type taskInput struct{ *edge.Input }
+type taskInput struct {
+	*edge.Input
+	aligned func(checkpoint uint64, took time.Duration)
+}
 
 // Next implements [task.Input].
 func (in taskInput) Next(ctx context.Context) (wire.Frame, wire.Kind, error) {
 	it, err := in.Input.Next(ctx)
+	if err == nil && it.Kind == wire.KindBarrier {
+		in.aligned(it.Barrier.Checkpoint, it.Alignment.Took)
+	}
 	return it.Frame, it.Kind, err
 }

@@ -8,6 +8,7 @@
 //	weir.db                   coordination records
 //	checkpoints/              checkpoint storage, where the file names no other
 //	dumps/                    goroutine dumps of plugins that hung
+//	scratch/                  state on disk, while the pipeline runs
 //	run/                      sockets of plugins, or a link to where they are
 package local
 
@@ -43,6 +44,7 @@ const (
 	checkpointsDir = "checkpoints"
 	dumpsDir       = "dumps"
 	socketsDir     = "run"
+	scratchDir     = "scratch"
 )
 
 // Home is a state folder that this process has locked.
@@ -71,6 +73,15 @@ func (e *RunningError) Error() string {
 
 // Unwrap returns the lock that is held.
 func (e *RunningError) Unwrap() error { return e.Held }
+
+// Stable codes of errors; package explain says what each means.
+const (
+	CodeRunning   = "run.already_running"
+	CodeOtherFile = "run.other_file"
+)
+
+// ErrorCode implements explain.Coded.
+func (e *RunningError) ErrorCode() string { return CodeRunning }
 
 // Open makes the folder where there is none and locks it. It fails at once with
 // a *RunningError while another host runs the pipeline, and waits a few
@@ -123,6 +134,9 @@ func (h *Home) Leadership() *coordination.Leadership { return h.lead }
 
 // DumpDir is where goroutine dumps of hung plugins go.
 func (h *Home) DumpDir() string { return filepath.Join(h.Dir, dumpsDir) }
+
+// ScratchDir is where tasks keep state on disk while they run.
+func (h *Home) ScratchDir() string { return filepath.Join(h.Dir, scratchDir) }
 
 // Sockets makes the folder for plugins' sockets: in the state folder if the path
 // is short enough for a socket, else in the system's folder for temporary files,

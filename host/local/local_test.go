@@ -202,7 +202,8 @@ func TestANameBelongsToOneFileUnlessItIsAdopted(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := local.Spec{File: filepath.Join(dir, "other.yaml")}
-	if err := h.Claim(ctx, "p", other, false); !errors.Is(err, local.ErrOtherFile) || !strings.Contains(err.Error(), mine.File) || !strings.Contains(err.Error(), "--adopt") {
+	var refused *local.OtherFileError
+	if err := h.Claim(ctx, "p", other, false); !errors.As(err, &refused) || !strings.Contains(err.Error(), mine.File) || !strings.Contains(err.Error(), "--adopt") {
 		t.Errorf("%v", err)
 	}
 	if got, err := local.ReadSpec(ctx, h.Store(), "p"); err != nil || got != mine {

@@ -62,3 +62,6 @@ func (Peeked) WatchSession(context.Context) <-chan coordination.SessionState {
 	close(ch)
 	return ch
 }
+
+// Lease implements [coordination.Store]: there is none.
+func (Peeked) Lease() coordination.Lease { return coordination.Lease{} }

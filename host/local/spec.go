@@ -21,11 +21,20 @@ type Spec struct {
 
 func specPath(name string) string { return "pipelines/" + name + "/spec" }
 
-// ErrOtherFile says that a pipeline of this name belongs to another file.
-var ErrOtherFile = errors.New("the name belongs to another pipeline file")
+// OtherFileError says that a pipeline of this name belongs to another file.
+type OtherFileError struct {
+	Pipeline, File string // the file is the other one
+}
+
+func (e *OtherFileError) Error() string {
+	return fmt.Sprintf("the name belongs to another pipeline file: %s was last run from %s. Give this pipeline another name, or take its state over with --adopt", e.Pipeline, e.File)
+}
+
+// ErrorCode implements explain.Coded.
+func (e *OtherFileError) ErrorCode() string { return CodeOtherFile }
 
 // Claim notes which file the pipeline's state belongs to. A name that belongs to
-// another file is refused with ErrOtherFile unless adopt is set.
+// another file is refused with an *OtherFileError unless adopt is set.
 func (h *Home) Claim(ctx context.Context, name string, s Spec, adopt bool) error {
 	abs, err := filepath.Abs(s.File)
 	if err != nil {
@@ -38,7 +47,7 @@ func (h *Home) Claim(ctx context.Context, name string, s Spec, adopt bool) error
 	case err != nil:
 		return err
 	case old.File != s.File && !adopt:
-		return fmt.Errorf("%w: %s was last run from %s. Give this pipeline another name, or take its state over with --adopt", ErrOtherFile, name, old.File)
+		return &OtherFileError{Pipeline: name, File: old.File}
 	}
 	data, err := json.Marshal(s)
 	if err != nil {

@@ -56,7 +56,7 @@ func (c *fakeCatalog) Validate(_ context.Context, p pipeline.Plugin, req *plugin
 		}
 	case "expr":
 		_, rekeys := config["key"]
-		resp.Capabilities = &pluginv1.Capabilities{PreservesOrder: true, PreservesKey: !rekeys}
+		resp.Capabilities = &pluginv1.Capabilities{PreservesOrder: true, PreservesKey: !rekeys, EventTime: true}
 	case "file":
 		path, _ := config["path"].(string)
 		if req.Kind == pluginv1.Kind_KIND_SINK && !strings.HasSuffix(path, "/") {
@@ -145,7 +145,7 @@ func newCatalog() *fakeCatalog {
 	join.Inputs = []*pluginv1.Port{{Name: "left"}, {Name: "right"}, {Name: "rules", Optional: true, Partition: pluginv1.Partition_PARTITION_BROADCAST}}
 	zip := operator("zip", &pluginv1.Capabilities{})
 	zip.Inputs = []*pluginv1.Port{{Name: "a"}, {Name: "b"}}
-	window := operator("window", &pluginv1.Capabilities{KeyedState: true}, required(param("size", typDuration)))
+	window := operator("window", &pluginv1.Capabilities{KeyedState: true, DiskState: true}, required(param("size", typDuration)))
 	window.Outputs = []*pluginv1.Output{{Name: "late"}}
 	route := operator("route", &pluginv1.Capabilities{PreservesOrder: true, PreservesKey: true}, required(outputs), param("default", typString))
 	route.DynamicOutputs = true
@@ -154,9 +154,10 @@ func newCatalog() *fakeCatalog {
 	weir := &pluginv1.Manifest{Name: "weir", Version: "1.0.0", Components: []*pluginv1.Component{
 		source("file", &pluginv1.Capabilities{Bounded: true, Replayable: true}, required(param("path", typString)), format, follow),
 		source("generator", &pluginv1.Capabilities{Bounded: true, Replayable: true}, param("count", typInt), rate, param("size", typBytes)),
-		operator("expr", &pluginv1.Capabilities{PreservesOrder: true, PreservesKey: true},
+		operator("expr", &pluginv1.Capabilities{PreservesOrder: true, PreservesKey: true, EventTime: true},
 			param("filter", typExpr), param("key", typExpr), param("value", typExpr), set, unset, headers),
 		window, join, zip, route,
+		operator("event-time", &pluginv1.Capabilities{PreservesOrder: true, PreservesKey: true, EventTime: true}),
 		sink("file", &pluginv1.Capabilities{ExactlyOnce: true, Retract: true, Local: true}, required(param("path", typString)), roll),
 		sink("stdout", &pluginv1.Capabilities{SingleTask: true, Local: true}),
 		sink("discard", &pluginv1.Capabilities{Discards: true}),

@@ -1,6 +1,6 @@
 package pipeline
 
-import "github.com/weirstream/weir/host/pipeline/internal/yamlfile"
+import "github.com/weirstream/weir/host/yamlfile"
 
 // Code is a stable name for a kind of fault, for tools. A fault that a component
 // found has the component's own code where it gives one.
@@ -48,6 +48,10 @@ const (
 	CodeUnknownComponent Code = "pipeline.unknown_component"
 	CodeComponent        Code = "pipeline.component"
 	CodeEventTime        Code = "pipeline.event_time_unsupported"
+	CodeNoEventTime      Code = "pipeline.no_event_time"
+	CodeState            Code = "pipeline.state_unsupported"
+	// CodeProbe is that of what a component found outside, with --connect.
+	CodeProbe Code = "pipeline.outside"
 )
 
 // Faults of the graph.

@@ -55,7 +55,8 @@ func (l *loader) components() {
 		}
 		d.outputsKnown = !d.component.spec.GetDynamicOutputs()
 		l.configure(d)
-		l.eventTimeOf(d)
+		l.stateOf(d)
+		l.eventTimeOf(d, f)
 	}
 }
 
@@ -202,7 +203,7 @@ func withArticle(k pluginv1.Kind) string {
 // reportPlugin says, once for a plugin, why it cannot be used.
 func (f *finder) reportPlugin(d *draft, name string, a *answer) {
 	if errors.Is(a.err, ErrUnknownPlugin) && f.l.plugins[name] == nil {
-		f.l.fault(d.ref, CodeUnknownPlugin, suggest(name, f.pluginNames()), "there is no plugin %q: it is not installed, and `plugins` does not declare it", name)
+		f.l.fault(d.ref, CodeUnknownPlugin, Suggest(name, f.pluginNames()), "there is no plugin %q: it is not installed, and `plugins` does not declare it", name)
 		return
 	}
 	if a.reported {
@@ -221,7 +222,7 @@ func (f *finder) reportComponent(d *draft, a *answer, plugin, name string) {
 		f.l.fault(d.ref, CodeUnknownComponent, "", "%s/%s is %s, not %s", plugin, name, strings.Join(kinds, " and "), withArticle(d.kind))
 		return
 	}
-	f.l.fault(d.ref, CodeUnknownComponent, suggest(name, a.names(d.kind)), "the plugin %q has no %s %q", plugin, KindName(d.kind), name)
+	f.l.fault(d.ref, CodeUnknownComponent, Suggest(name, a.names(d.kind)), "the plugin %q has no %s %q", plugin, KindName(d.kind), name)
 }
 
 // reportUnqualified is for a name without a slash that is neither a first-party
@@ -241,7 +242,7 @@ func (f *finder) reportUnqualified(d *draft, ref string, a *answer) {
 		return
 	}
 	known := append(first.names(d.kind), f.pluginNames()...)
-	f.l.fault(d.ref, CodeUnknownComponent, suggest(ref, known), "there is no %s %q", KindName(d.kind), ref)
+	f.l.fault(d.ref, CodeUnknownComponent, Suggest(ref, known), "there is no %s %q", KindName(d.kind), ref)
 }
 
 // pluginNames lists what could stand before a slash.

@@ -4,35 +4,41 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/weirstream/weir/host/pipeline/internal/yamlfile"
+	"github.com/weirstream/weir/host/secret"
+	"github.com/weirstream/weir/host/yamlfile"
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 )
 
 // configure checks a node's configuration against its component's parameters
 // and then by the component itself.
-func (l *loader) configure(d *draft) {
-	c := &checker{l: l, root: yamlfile.Key(d.at.path, "config"), at: d.config, values: make(map[string]field)}
+func (l *loader) configure(d *draft) { l.configureAt(d, yamlfile.Key(d.at.path, "config")) }
+
+// configureAt does the same for a configuration that stands at a path.
+func (l *loader) configureAt(d *draft, path string) {
+	c := &checker{l: l, root: path, at: d.config, values: make(map[string]field)}
 	if !c.at.present() {
 		c.at = field{path: c.root, key: d.at.at(), Value: &yamlfile.Value{Kind: yamlfile.Null, Pos: d.at.at()}}
 	}
-	d.json = c.check(d.component.spec.GetParameters())
+	config := c.check(d.component.spec.GetParameters())
+	d.json = c.json(config)
 	slices.Sort(c.secretPaths)
 	d.secretPaths = slices.Compact(c.secretPaths)
 	if l.opts.Catalog == nil {
 		return
 	}
-	resp, err := l.opts.Catalog.Validate(l.ctx, d.component.plugin, &pluginv1.ValidateRequest{
-		Kind: d.kind, Component: d.component.spec.GetName(), Config: d.json, SecretPaths: d.secretPaths,
-	})
+	resp, err := l.validate(d, d.json)
+	if err == nil && len(c.unknown) > 0 {
+		err = l.askForHints(d, c, config)
+	}
 	if err != nil {
 		l.fault(d.ref, CodePlugin, "", "%s could not check this configuration: %v", d.component.fullName(), err)
 		return
 	}
-	sound := len(c.bad) == 0
+	d.sound = len(c.bad) == 0
 	for _, f := range resp.GetFaults() {
 		if !c.covered(f.GetPath()) {
 			c.report(f)
-			sound = sound && f.GetWarning()
+			d.sound = d.sound && f.GetWarning()
 		}
 	}
 	leaveClaims(d.capabilities, resp.GetCapabilities())
@@ -47,8 +53,36 @@ func (l *loader) configure(d *draft) {
 				d.outputs = append(d.outputs, name)
 			}
 		}
-		d.outputsKnown = sound
+		d.outputsKnown = d.sound
 	}
+}
+
+// validate lets the component check a configuration.
+func (l *loader) validate(d *draft, config []byte) (*pluginv1.ValidateResponse, error) {
+	return l.opts.Catalog.Validate(l.ctx, d.component.plugin, &pluginv1.ValidateRequest{
+		Kind: d.kind, Component: d.component.spec.GetName(), Config: config, SecretPaths: d.secretPaths,
+	})
+}
+
+// unknownMessage is how a component's message about a field that it does not have
+// begins where it knows what to do instead: people bring names from elsewhere.
+const unknownMessage = "unknown field: "
+
+// askForHints asks the component about fields that it does not have, by their names
+// alone; c's configuration is of no other use then.
+func (l *loader) askForHints(d *draft, c *checker, config map[string]any) error {
+	for _, u := range c.unknown {
+		u.in[u.name] = nil
+	}
+	resp, err := l.validate(d, c.json(config))
+	for _, f := range resp.GetFaults() {
+		hint, ok := strings.CutPrefix(f.GetMessage(), unknownMessage)
+		i := slices.IndexFunc(c.unknown, func(u unknown) bool { return u.path == f.GetPath() })
+		if ok && i >= 0 {
+			l.faults[c.unknown[i].fault].Hint = hint
+		}
+	}
+	return err
 }
 
 // leaveClaims applies what a configuration leaves of a manifest's capabilities:
@@ -66,6 +100,7 @@ func leaveClaims(have, left *pluginv1.Capabilities) {
 	have.PreservesOrder = have.PreservesOrder && left.PreservesOrder
 	have.PreservesKey = have.PreservesKey && left.PreservesKey
 	have.EventTime = have.EventTime && left.EventTime
+	have.ByEventTime = have.ByEventTime && left.ByEventTime
 	have.SingleTask = have.SingleTask || left.SingleTask
 	have.Local = have.Local || left.Local
 	have.Discards = have.Discards || left.Discards
@@ -112,6 +147,9 @@ func (c *checker) report(f *pluginv1.Fault) {
 	if message == "" {
 		message = "is refused by the component, which does not say why"
 	}
+	if c.secretAt(f.GetPath()) {
+		message = c.l.hideQuoted(message)
+	}
 	if c.tells(f.GetPath(), message) {
 		message = "is refused by the component; its reason is not shown since it holds the secret"
 	}
@@ -124,9 +162,13 @@ func (c *checker) report(f *pluginv1.Fault) {
 // tells says whether a message about a secret field holds a secret that is too
 // short to be looked for in every message.
 func (c *checker) tells(path, message string) bool {
-	about := func(secret string) bool { return within(path, secret) || within(secret, path) }
-	return slices.ContainsFunc(c.secretPaths, about) &&
-		slices.ContainsFunc(c.l.secrets, func(s string) bool { return s != "" && len(s) < shortSecret && strings.Contains(message, s) })
+	return c.secretAt(path) &&
+		slices.ContainsFunc(c.l.secrets, func(s string) bool { return s != "" && len(s) < secret.Shortest && strings.Contains(message, s) })
+}
+
+// secretAt says whether there is a secret at a path, above it or below.
+func (c *checker) secretAt(path string) bool {
+	return slices.ContainsFunc(c.secretPaths, func(at string) bool { return within(path, at) || within(at, path) })
 }
 
 // place finds the value that a field path of a component leads to, or the
@@ -142,17 +184,4 @@ func (c *checker) place(path string) (field, yamlfile.Pos) {
 		p = p[:max(strings.LastIndexAny(p, ".["), 0)]
 	}
 	return field{}, c.at.at()
-}
-
-// eventTimeOf reads event_time, which only some components can do.
-func (l *loader) eventTimeOf(d *draft) {
-	f := d.eventTime
-	if !f.present() {
-		return
-	}
-	if d.kind == pluginv1.Kind_KIND_SINK || !d.capabilities.GetEventTime() {
-		l.faultKey(f, CodeEventTime, "", "%s %s cannot set event time", KindName(d.kind), d.component.fullName())
-		return
-	}
-	d.time = l.eventTime(f)
 }

@@ -79,7 +79,7 @@ func (l *loader) deadLetterTarget(f *failure) *draft {
 		if meant := l.byName[nearest(f.target, names)]; meant != nil {
 			meant.unresolved = true
 		}
-		l.fault(f.targetAt, CodeDeadLetter, suggest(f.target, names), "there is no node %q for dead letters", f.target)
+		l.fault(f.targetAt, CodeDeadLetter, Suggest(f.target, names), "there is no node %q for dead letters", f.target)
 	case target.kind == pluginv1.Kind_KIND_SOURCE:
 		l.fault(f.targetAt, CodeDeadLetter, "", "%q is a source: dead letters cannot go there", f.target)
 	case len(target.ports()) > 1 && !slices.Contains(target.portNames(), PortMain):

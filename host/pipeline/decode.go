@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/weirstream/weir/host/pipeline/internal/yamlfile"
+	"github.com/weirstream/weir/host/yamlfile"
 )
 
 // field is a value of the file with the path that leads to it. Its Value is nil
@@ -77,7 +77,11 @@ func (l *loader) fields(f field, known ...string) map[string]field {
 // unknownField reports a field of the object at path, and remembers what it was
 // probably meant to be.
 func (l *loader) unknownField(f field, path string, known []string) {
-	l.faultKey(f, CodeUnknownField, suggest(f.name, known), "unknown field %q", f.name)
+	hint := Suggest(f.name, known)
+	if len(known) == 0 {
+		hint = "no fields are known here"
+	}
+	l.faultKey(f, CodeUnknownField, hint, "unknown field %q", f.name)
 	if meant := nearest(f.name, known); meant != "" {
 		l.meant[yamlfile.Key(path, meant)] = true
 	}
@@ -184,7 +188,11 @@ func (l *loader) integer(f field, least, most int) (int, bool) {
 	}
 	n, ok := parseInt(s)
 	if !ok || n.Cmp(big.NewInt(int64(least))) < 0 || n.Cmp(big.NewInt(int64(most))) > 0 {
-		l.fault(f, CodeRange, "", "must be between %d and %d, not %s", least, most, f.Written())
+		want := fmt.Sprintf("between %d and %d", least, most)
+		if least == most {
+			want = fmt.Sprint(least)
+		}
+		l.fault(f, CodeRange, "", "must be %s, not %s", want, f.Written())
 		return 0, false
 	}
 	return int(n.Int64()), true
@@ -192,12 +200,30 @@ func (l *loader) integer(f field, least, most int) (int, bool) {
 
 // duration reads a duration within bounds.
 func (l *loader) duration(f field, least, most time.Duration) (time.Duration, bool) {
-	return parsed(l, f, parseDuration, least, most, formatDuration, `a duration such as "30s" or "1m30s"`)
+	return parsed(l, f, parseDuration, least, most, formatDuration, aDuration)
 }
 
 // size reads a number of bytes within bounds.
 func (l *loader) size(f field, least, most int64) (int64, bool) {
-	return parsed(l, f, parseBytes, least, most, formatBytes, `a size such as "256KiB", "1MB" or 4096`)
+	return parsed(l, f, ParseBytes, least, most, formatBytes, aSize)
+}
+
+const (
+	aDuration = `a duration such as "30s" or "1m30s"`
+	aSize     = `a size such as "256KiB", "1MB" or 4096`
+)
+
+// unitHint says which units there are where a duration or a size could not be read.
+func unitHint(f field, want string) string {
+	switch {
+	case want == aDuration && f.Kind == yamlfile.Int:
+		return "a bare number has no unit"
+	case want == aDuration && f.Kind == yamlfile.String:
+		return "units: h, m, s, ms, us, ns"
+	case want == aSize && f.Kind == yamlfile.String:
+		return "units: KB, MB, GB, TB, KiB, MiB, GiB, TiB"
+	}
+	return ""
 }
 
 // parsed reads a value that is written as a string or a number.
@@ -212,11 +238,8 @@ func parsed[T ~int64](l *loader, f field, parse func(string) (T, error), least, 
 	}
 	v, err := parse(s)
 	switch {
-	case err != nil && f.Kind == yamlfile.Int:
-		l.fault(f, CodeType, "a bare number has no unit", "must be %s, not %s", want, shown(f.Value))
-		return 0, false
 	case err != nil:
-		l.wrongType(f, want)
+		l.fault(f, CodeType, unitHint(f, want), "must be %s, not %s", want, shown(f.Value))
 		return 0, false
 	case v < least || v > most:
 		l.fault(f, CodeRange, "", "must be between %s and %s, not %s", format(least), format(most), f.Written())

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/weirstream/weir/host/pipeline/internal/yamlfile"
+	"github.com/weirstream/weir/host/yamlfile"
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 )
 
@@ -24,6 +24,8 @@ type draft struct {
 	parallelismAt field // absent where the node takes the pipeline's
 	parallelism   int
 	isolation     Isolation
+	stateAt       field // absent where the node takes the default
+	onDisk        bool
 	failure       *failure // nil where the node takes the pipeline's
 	inputAt       field
 	inputs        []connection
@@ -33,11 +35,13 @@ type draft struct {
 	// What the configuration leaves and names; known says that the component has
 	// checked it.
 	capabilities *pluginv1.Capabilities
+	sound        bool // the configuration has no fault, so the capabilities are right
 	outputs      []string
 	outputsKnown bool
 	json         []byte
 	secretPaths  []string
 	time         *pluginv1.EventTime
+	timed        *component // sets the event time behind a component that does not
 
 	in, out    []*link
 	unresolved bool     // an input of it could not be connected
@@ -47,7 +51,7 @@ type draft struct {
 	guarantee  Guarantee
 }
 
-var nodeFields = []string{"source", "operator", "sink", "input", "config", "parallelism", "isolation", "id", "on_error", "event_time"}
+var nodeFields = []string{"source", "operator", "sink", "input", "config", "parallelism", "isolation", "state", "id", "on_error", "event_time"}
 
 // drafts reads the nodes and what the file says for all of them.
 func (l *loader) drafts(file field, fs map[string]field) {
@@ -80,6 +84,10 @@ func (l *loader) drafts(file field, fs map[string]field) {
 
 func (l *loader) draft(d *draft) {
 	d.id, d.isolation = d.name, l.p.Isolation
+	if v := d.at.Value; !v.Failed && v.Kind == yamlfile.String {
+		l.fault(d.at, CodeType, "write {source: NAME}, or operator or sink, with what it reads from", "must be a map, not %s", shown(v))
+		return
+	}
 	fs := l.fields(d.at, nodeFields...)
 	l.kind(d, fs)
 	d.config, d.eventTime, d.inputAt = fs["config"], fs["event_time"], fs["input"]
@@ -94,7 +102,15 @@ func (l *loader) draft(d *draft) {
 			d.parallelism, d.parallelismAt = n, f
 		}
 	}
+	if n, ok := l.opts.Parallelism[d.name]; ok {
+		d.parallelism = n
+	}
 	optional(fs["isolation"], &d.isolation, l.isolation)
+	if f := fs["state"]; f.present() {
+		if s, ok := l.oneOf(f, StateMemory, StateDisk); ok {
+			d.stateAt, d.onDisk = f, s == StateDisk
+		}
+	}
 	if f := fs["on_error"]; f.present() {
 		d.failure = l.onError(f)
 	}

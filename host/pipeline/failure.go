@@ -5,7 +5,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	"github.com/weirstream/weir/host/pipeline/internal/yamlfile"
+	"github.com/weirstream/weir/host/yamlfile"
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 )
 
@@ -59,7 +59,7 @@ func (l *loader) shortOnError(f field, x *failure) {
 	default:
 		hint := "allowed: " + onErrorForms
 		if best := nearest(f.Written(), []string{"fail", "skip"}); best != "" {
-			hint = suggest(f.Written(), []string{"fail", "skip"})
+			hint = Suggest(f.Written(), []string{"fail", "skip"})
 		}
 		l.fault(f, CodeValue, hint, "%s is no way to treat a failed record", shown(f.Value))
 	}

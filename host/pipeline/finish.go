@@ -70,7 +70,7 @@ func (l *loader) node(d *draft) *Node {
 		OneTaskPerProcess: d.component.manifest.GetOneTaskPerProcess(),
 		NoChains:          d.component.manifest.GetNoChains(),
 		Config:            d.json, SecretPaths: d.secretPaths, Capabilities: d.capabilities,
-		Parallelism: d.parallelism, Isolation: d.isolation,
+		Parallelism: d.parallelism, Isolation: d.isolation, StateOnDisk: d.onDisk,
 		OnFailure: proto.CloneOf(d.failure.policy), DeadLetter: d.failure.target,
 		EventTime: d.time, Guarantee: d.guarantee,
 	}
@@ -112,8 +112,8 @@ func (l *loader) edges(d *draft, nodes map[*draft]*Node) {
 	}
 }
 
-// outputs orders a node's outputs and says which must carry the origin. The
-// nodes behind it have been through here.
+// outputs orders a node's outputs and says which must carry the origin, and whether
+// it must know of splits. The nodes behind it have been through here.
 func outputs(d *draft, nodes map[*draft]*Node) {
 	n := nodes[d]
 	names := d.outputNames()
@@ -125,11 +125,17 @@ func outputs(d *draft, nodes map[*draft]*Node) {
 			return k.output == n.Outputs[i].Name && needsOrigin(nodes[k.to])
 		})
 	}
+	if n.Kind == pluginv1.Kind_KIND_OPERATOR {
+		n.TellSplits = n.EventTime != nil || slices.ContainsFunc(d.out, func(k *link) bool {
+			return k.partition == pluginv1.Partition_PARTITION_FORWARD && nodes[k.to].TellSplits
+		})
+	}
 }
 
-// needsOrigin says whether a node or one behind it sends records to dead letters.
+// needsOrigin says whether a node or one behind it sends records to dead letters, or
+// sets event time by their split.
 func needsOrigin(n *Node) bool {
-	return n.OnFailure.GetAction() == pluginv1.FailurePolicy_ACTION_DEAD_LETTER ||
+	return n.EventTime != nil || n.OnFailure.GetAction() == pluginv1.FailurePolicy_ACTION_DEAD_LETTER ||
 		slices.ContainsFunc(n.Outputs, func(o Output) bool { return o.Origin })
 }
 

@@ -17,7 +17,7 @@ const fuzzSecret = "s3cr3t-t0k3n"
 // Whatever a file holds, reading it ends without a panic, with a pipeline or with
 // faults that each stand somewhere in the file, and tells no secret.
 func FuzzLoad(f *testing.F) {
-	for _, pattern := range []string{"testdata/good/*.yaml", "testdata/bad/*.yaml"} {
+	for _, pattern := range []string{"testdata/good/*.yaml", "testdata/bad/*.yaml", "../../cmd/weir/testdata/broken/*/*.yaml"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {
 			f.Fatalf("no seeds in %s: %v", pattern, err)

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// suggest is a hint for a name that is none of the known ones: the one that was
+// Suggest is a hint for a name that is none of the known ones: the one that was
 // probably meant, or all of them.
-func suggest(name string, known []string) string {
+func Suggest(name string, known []string) string {
 	if len(known) == 0 {
 		return ""
 	}

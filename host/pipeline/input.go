@@ -3,7 +3,7 @@ package pipeline
 import (
 	"strings"
 
-	"github.com/weirstream/weir/host/pipeline/internal/yamlfile"
+	"github.com/weirstream/weir/host/yamlfile"
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 )
 
@@ -31,7 +31,7 @@ func (l *loader) inputs(f field) []connection {
 		}
 	}
 	if len(f.Entries) == 0 {
-		l.fault(f, CodeMissingInput, "", "names no node")
+		l.fault(f, CodeMissingInput, "write a node's name, or a list of them", "names no node")
 	}
 	return all
 }
@@ -43,7 +43,7 @@ func (l *loader) onePort(f field) []connection {
 		return nil
 	case f.Kind == yamlfile.List:
 		if len(f.Items) == 0 {
-			l.fault(f, CodeMissingInput, "", "names no node")
+			l.fault(f, CodeMissingInput, "write a node's name, or a list of them", "names no node")
 		}
 		var all []connection
 		for i := range f.Items {

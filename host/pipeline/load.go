@@ -7,7 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/weirstream/weir/host/pipeline/internal/yamlfile"
+	"github.com/weirstream/weir/host/secret"
+	"github.com/weirstream/weir/host/yamlfile"
 )
 
 // Options are what Load needs beside the file.
@@ -22,6 +23,11 @@ type Options struct {
 	// BaseDir is the folder that relative paths of the file are relative to; empty
 	// means the folder that the file lies in.
 	BaseDir string
+	// Mask is told every secret of the file, before a plugin is. Nil means one that
+	// [Pipeline.Secrets] returns alone.
+	Mask *secret.Mask
+	// Parallelism takes the place of what the file says of these nodes.
+	Parallelism map[string]int
 }
 
 // Load reads a pipeline file and checks all of it. The Pipeline is nil unless
@@ -32,9 +38,13 @@ type Options struct {
 func Load(ctx context.Context, path string, opts Options) (*Pipeline, Report) {
 	data, err := readPipelineFile(path)
 	if err != nil {
-		return nil, Report{Faults: []Fault{{File: path, Line: 1, Column: 1, Code: CodeUnreadable, Message: "the file cannot be read: " + err.Error()}}}
+		return nil, unreadable(path, err)
 	}
 	return LoadBytes(ctx, path, data, opts)
+}
+
+func unreadable(path string, err error) Report {
+	return Report{Faults: []Fault{{File: path, Line: 1, Column: 1, Code: CodeUnreadable, Message: "the file cannot be read: " + err.Error()}}}
 }
 
 // readPipelineFile reads no more of a file than shows that it is too large.
@@ -54,16 +64,7 @@ func readPipelineFile(path string) ([]byte, error) {
 // LoadBytes is Load for a file that is already in memory; name stands for it in
 // messages.
 func LoadBytes(ctx context.Context, name string, data []byte, opts Options) (*Pipeline, Report) {
-	if opts.BaseDir == "" {
-		opts.BaseDir = filepath.Dir(name)
-	}
-	if opts.Env == nil {
-		opts.Env = os.LookupEnv
-	}
-	if opts.ReadFile == nil {
-		opts.ReadFile = os.ReadFile
-	}
-	l := &loader{ctx: ctx, opts: opts, meant: make(map[string]bool)}
+	l := newLoader(ctx, name, opts)
 	p := l.load(data)
 	report := l.report(name)
 	if !report.OK() {
@@ -82,6 +83,7 @@ type loader struct {
 	faults []Fault
 	// secrets are the values that no message may hold.
 	secrets []string
+	mask    *secret.Mask
 
 	p       *Pipeline
 	plugins map[string]*declaration // as the file declares them
@@ -95,43 +97,82 @@ type loader struct {
 	meant map[string]bool
 }
 
+func newLoader(ctx context.Context, name string, opts Options) *loader {
+	if opts.BaseDir == "" {
+		opts.BaseDir = filepath.Dir(name)
+	}
+	if opts.Env == nil {
+		opts.Env = os.LookupEnv
+	}
+	if opts.ReadFile == nil {
+		opts.ReadFile = os.ReadFile
+	}
+	if opts.Mask == nil {
+		opts.Mask = &secret.Mask{}
+	}
+	return &loader{ctx: ctx, opts: opts, mask: opts.Mask, meant: make(map[string]bool)}
+}
+
 // load returns a pipeline that is complete if no fault was reported, and is not
 // for use otherwise.
 func (l *loader) load(data []byte) *Pipeline {
-	root, problems := yamlfile.Parse(data)
-	l.problems(problems)
-	if root == nil {
+	file, ok := l.root(data)
+	if !ok {
 		return nil
 	}
-	file := field{Value: root}
-	if root.Kind != yamlfile.Map {
-		l.fault(file, CodeType, "a pipeline file begins with `name:` and `nodes:`", "a pipeline file is a map, this is %s", root.Kind)
-		return nil
-	}
-	if !l.knownVersion(root) {
-		return nil
-	}
-	problems, l.secrets = yamlfile.Resolve(root, yamlfile.Resolver{
-		Env: l.opts.Env, ReadFile: l.opts.ReadFile, Dir: l.opts.BaseDir, SecretsAllowed: secretsAllowed,
-	})
-	l.problems(problems)
-
-	l.p = &Pipeline{}
-	fields := l.fields(file, "version", "name", "parallelism", "max_parallelism", "guarantee", "isolation", "checkpoint",
-		"restart", "batch", "max_record", "on_error", "plugins", "nodes")
+	l.p = &Pipeline{mask: l.mask}
+	fields := l.fields(file, rootFields...)
 	l.settings(file, fields)
 	l.declarations(fields["plugins"])
 	l.drafts(file, fields)
 	l.components()
 	l.connect()
 	l.parallelism(fields)
+	l.passTimes()
 	l.deadLetters()
 	l.partitions()
+	l.timePaths()
+	l.timesSet()
 	l.checkGraph()
 	l.guarantees()
 	l.unusedPlugins()
 	l.finish()
 	return l.p
+}
+
+var rootFields = []string{
+	"version", "name", "parallelism", "max_parallelism", "guarantee", "isolation", "checkpoint",
+	"restart", "batch", "max_record", "on_error", "plugins", "nodes",
+}
+
+// root parses the file and resolves its references. Not ok says that nothing of it
+// can be read.
+func (l *loader) root(data []byte) (file field, ok bool) {
+	root, problems := yamlfile.Parse(data)
+	l.problems(problems)
+	if root == nil {
+		return file, false
+	}
+	file = field{Value: root}
+	if root.Kind != yamlfile.Map {
+		l.fault(file, CodeType, "a pipeline file begins with `name:` and `nodes:`", "a pipeline file is a map, this is %s", root.Kind)
+		return file, false
+	}
+	if !l.knownVersion(root) {
+		return file, false
+	}
+	problems, secrets := yamlfile.Resolve(root, yamlfile.Resolver{
+		Env: l.opts.Env, ReadFile: l.opts.ReadFile, Dir: l.opts.BaseDir, SecretsAllowed: secretsAllowed,
+	})
+	l.keep(secrets...)
+	l.problems(problems)
+	return file, true
+}
+
+// keep keeps secrets out of all that is said from now on.
+func (l *loader) keep(secrets ...string) {
+	l.secrets = append(l.secrets, secrets...)
+	l.mask.Add(secrets...)
 }
 
 // secretsAllowed keeps secrets to where the rest of the package expects them.
@@ -145,6 +186,12 @@ func secretsAllowed(path string) bool {
 func (l *loader) problems(ps []yamlfile.Problem) {
 	for _, p := range ps {
 		f := Fault{Line: p.Pos.Line, Column: p.Pos.Column, Field: p.Path, Message: p.Message, Hint: p.Hint, Code: classCodes[p.Class]}
+		switch p.Class {
+		case yamlfile.Documents:
+			f.Hint = "one file holds one pipeline"
+		case yamlfile.Empty:
+			f.Hint = "a pipeline needs at least `name` and `nodes`"
+		}
 		if name, ok := strings.CutPrefix(p.Path, "nodes."); ok && p.Class == yamlfile.Duplicate && !strings.Contains(name, ".") {
 			f.Code, f.Message = CodeDuplicateName, fmt.Sprintf("two nodes are called %q", name)
 		}

@@ -158,7 +158,7 @@ func TestNoReportTellsASecret(t *testing.T) {
 func TestAPrintedPipelineTellsNoSecret(t *testing.T) {
 	p := mustLoad(t, strings.Replace(secretFile, "table: ${file:key}", "", 1), secretOptions(newCatalog()))
 	n := p.Node("mask")
-	if !strings.Contains(string(n.Config), `"zq"`) || len(p.Plugins[0].Env) != 1 {
+	if !strings.Contains(string(n.Config), `"zq"`) || len(p.Plugins[0].Env) != 2 {
 		t.Fatalf("the secrets are not where they are needed: %s %q", n.Config, p.Plugins[0].Env)
 	}
 	var log bytes.Buffer
@@ -321,5 +321,38 @@ func TestAFaultPrintsWhereWhatAndWhatIsAllowed(t *testing.T) {
 	_, report = load(t, "name: a\nplugins: {x: {path: x}}\nnodes: {in: {source: generator}, out: {sink: stdout, input: in}}\n", testOptions())
 	if got := report.String(); got != "test.yaml:2:11: plugins.x: warning: no node uses this plugin\n" || report.Err() != nil || len(report.Warnings()) != 1 {
 		t.Errorf("got %s", got)
+	}
+}
+
+// What a component knows of a field that it does not have is the hint; it is asked by
+// the field's name alone, at whatever depth.
+func TestAComponentHintsAtFieldsThatPeopleBringFromElsewhere(t *testing.T) {
+	opts := testOptions()
+	catalog := opts.Catalog.(*fakeCatalog)
+	catalog.validate = func(_ pipeline.Plugin, req *pluginv1.ValidateRequest) (*pluginv1.ValidateResponse, error) {
+		resp := &pluginv1.ValidateResponse{}
+		if strings.Contains(string(req.Config), `"acks":null`) {
+			resp.Faults = []*pluginv1.Fault{
+				{Path: "acks", Message: "unknown field: it is always all", Offset: -1},
+				{Path: "roll.every", Message: "unknown field: its name is interval", Offset: -1},
+				{Path: "other", Message: "unknown field; there is path", Offset: -1},
+				{Path: "path", Message: "unknown field: never", Offset: -1},
+			}
+		}
+		return resp, nil
+	}
+	_, report := load(t, "name: a\nnodes: {in: {source: generator}, out: {sink: file, input: in, config: {path: x/, acks: s3cret, roll: {every: 1}, other: 1}}}\n", opts)
+	var hints []string
+	for _, f := range report.Faults {
+		hints = append(hints, fmt.Sprintf("%s: %.19s", f.Field, f.Hint))
+	}
+	want := []string{"nodes.out.config.acks: it is always all", "nodes.out.config.roll.every: its name is interva", "nodes.out.config.other: known: path, roll"}
+	if !slices.Equal(hints, want) {
+		t.Errorf("%q, want %q", hints, want)
+	}
+	for _, r := range catalog.requests {
+		if strings.Contains(string(r.Config), "s3cret") {
+			t.Errorf("the component is told %s", r.Config)
+		}
 	}
 }

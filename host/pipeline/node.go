@@ -45,12 +45,17 @@ type Node struct {
 
 	Parallelism int
 	Isolation   Isolation
+	// StateOnDisk says that its state by key is kept on disk, not in memory.
+	StateOnDisk bool
 	// OnFailure is what happens to a record that the node fails, and DeadLetter
 	// the node that gets it where the action is ACTION_DEAD_LETTER.
 	OnFailure  *pluginv1.FailurePolicy
 	DeadLetter string
 	// EventTime is nil where the file does not ask for it.
 	EventTime *pluginv1.EventTime
+	// TellSplits: the node, or one behind it, sets event time by split, and so must
+	// know where the records of splits begin and end.
+	TellSplits bool
 	// Guarantee holds for a sink.
 	Guarantee Guarantee
 

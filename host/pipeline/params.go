@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/weirstream/weir/host/pipeline/internal/yamlfile"
+	"github.com/weirstream/weir/host/yamlfile"
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 )
 
@@ -21,16 +21,30 @@ type checker struct {
 	values map[string]field
 	// bad are the paths that have been refused and left out.
 	bad         []string
+	unknown     []unknown
 	secretPaths []string
 }
 
-// check returns the configuration as canonical JSON: keys sorted, no blanks.
-func (c *checker) check(params []*pluginv1.Parameter) []byte {
+// unknown is a field that the component does not have.
+type unknown struct {
+	path  string
+	in    map[string]any // what is left of the object that it was in
+	name  string
+	fault int // of the loader's
+}
+
+// check returns what is sound of the configuration.
+func (c *checker) check(params []*pluginv1.Parameter) map[string]any {
 	c.index(c.at, "")
 	config := c.object(c.at, "", params)
 	if config == nil {
 		config = map[string]any{}
 	}
+	return config
+}
+
+// json returns a configuration as canonical JSON: keys sorted, no blanks.
+func (c *checker) json(config map[string]any) []byte {
 	out, err := canonical(config)
 	if err != nil {
 		c.l.faultKey(c.at, CodeValue, "", "cannot be written as JSON")
@@ -90,6 +104,7 @@ func (c *checker) object(f field, rel string, params []*pluginv1.Parameter) map[
 		p := byName[e.Key]
 		if p == nil {
 			c.refuse(path)
+			c.unknown = append(c.unknown, unknown{path, out, e.Key, len(c.l.faults)})
 			c.l.unknownField(at, f.path, names)
 			continue
 		}
@@ -199,7 +214,7 @@ func (c *checker) keepSecret(f field, rel string) {
 	var walk func(v *yamlfile.Value)
 	walk = func(v *yamlfile.Value) {
 		if v.Text != "" && !v.Failed {
-			c.l.secrets = append(c.l.secrets, v.Text)
+			c.l.keep(v.Text)
 		}
 		for _, item := range v.Items {
 			walk(item)

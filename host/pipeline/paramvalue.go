@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/weirstream/weir/host/pipeline/internal/yamlfile"
+	"github.com/weirstream/weir/host/yamlfile"
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 )
 
@@ -40,9 +40,9 @@ func (c *checker) typed(f field, p *pluginv1.Parameter, t pluginv1.Parameter_Typ
 		}
 		return slices.Contains([]string{"true", "True", "TRUE"}, s), ok
 	case pluginv1.Parameter_TYPE_DURATION:
-		return unit(c, f, p, parseDuration, `a duration such as "30s" or "1m30s"`, false)
+		return unit(c, f, p, parseDuration, aDuration, false)
 	case pluginv1.Parameter_TYPE_BYTES:
-		return unit(c, f, p, parseBytes, `a size such as "256KiB", "1MB" or 4096`, true)
+		return unit(c, f, p, ParseBytes, aSize, true)
 	case pluginv1.Parameter_TYPE_EXPRESSION:
 		s, ok := scalar(f.Value, yamlfile.String, yamlfile.Int, yamlfile.Float, yamlfile.Bool)
 		if !ok {
@@ -171,7 +171,11 @@ func unit[T ~int64](c *checker, f field, p *pluginv1.Parameter, parse func(strin
 		ok = err == nil
 	}
 	if !ok {
-		c.wrongType(f, p, want)
+		hint := ""
+		if !p.GetSecret() {
+			hint = unitHint(f, want)
+		}
+		c.l.fault(f, CodeType, hint, "must be %s, not %s", want, c.shown(f, p))
 		return nil, false
 	}
 	low, lowErr := parse(p.GetMin())

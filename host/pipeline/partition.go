@@ -12,7 +12,7 @@ func (l *loader) parallelism(fs map[string]field) {
 	for _, d := range l.nodes {
 		if d.capabilities.GetSingleTask() && d.parallelism > 1 {
 			if d.parallelismAt.present() {
-				l.fault(d.parallelismAt, CodeParallelism, "", "%s needs parallelism 1 with this configuration", d.component.fullName())
+				l.fault(d.parallelismAt, CodeParallelism, "leave `parallelism` out or say 1", "%s needs parallelism 1 with this configuration", d.component.fullName())
 			}
 			d.parallelism = 1
 		}
@@ -26,11 +26,11 @@ func (l *loader) parallelism(fs map[string]field) {
 	if limit := fs["max_parallelism"]; limit.present() {
 		at := fs["parallelism"]
 		if at.present() && l.p.Parallelism > l.p.MaxParallelism {
-			l.fault(at, CodeParallelism, "", "is above max_parallelism (%d)", l.p.MaxParallelism)
+			l.fault(at, CodeParallelism, "lower it, or raise max_parallelism before the first checkpoint", "is above max_parallelism (%d)", l.p.MaxParallelism)
 		}
 		for _, d := range l.nodes {
 			if d.parallelismAt.present() && d.parallelism > l.p.MaxParallelism {
-				l.fault(d.parallelismAt, CodeParallelism, "", "is above max_parallelism (%d)", l.p.MaxParallelism)
+				l.fault(d.parallelismAt, CodeParallelism, "lower it, or raise max_parallelism before the first checkpoint", "is above max_parallelism (%d)", l.p.MaxParallelism)
 			}
 		}
 	}

@@ -1,9 +1,11 @@
 package pipeline
 
 import (
+	"fmt"
 	"log/slog"
 	"time"
 
+	"github.com/weirstream/weir/host/secret"
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 )
 
@@ -54,7 +56,12 @@ type Pipeline struct {
 	// Edges are ordered by receiving node (in the order of Nodes), then by port,
 	// then as the file lists them. An edge's index here is its Edge.Index.
 	Edges []*Edge
+
+	mask *secret.Mask
 }
+
+// Secrets hides the pipeline's secrets, which its plugins know and may repeat.
+func (p *Pipeline) Secrets() *secret.Mask { return p.mask }
 
 // Node returns the node of that name, or nil.
 func (p *Pipeline) Node(name string) *Node {
@@ -193,3 +200,14 @@ func (g Guarantee) String() string {
 
 // MarshalText writes the name that the file uses.
 func (g Guarantee) MarshalText() ([]byte, error) { return []byte(g.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (g *Guarantee) UnmarshalText(text []byte) error {
+	for i, name := range guaranteeNames {
+		if name == string(text) {
+			*g = Guarantee(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is no guarantee", text)
+}

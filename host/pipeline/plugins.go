@@ -6,7 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/weirstream/weir/host/pipeline/internal/yamlfile"
+	"github.com/weirstream/weir/host/yamlfile"
+	"github.com/weirstream/weir/proto/wire"
 )
 
 // declaration is an entry of the file's `plugins`.
@@ -56,10 +57,17 @@ func (l *loader) declaration(f field, p *Plugin) {
 	case f.Kind == yamlfile.Map || f.Kind == yamlfile.Null:
 		l.faultKey(f, CodeRequired, "", "needs the plugin's `path` or `command`")
 	}
+	var secrets []string
 	for _, e := range l.entries(fs["env"]) {
 		if v, ok := l.variable(e); ok {
 			p.Env = append(p.Env, e.name+"="+v)
+			if e.Secret {
+				secrets = append(secrets, e.name)
+			}
 		}
+	}
+	if secrets != nil {
+		p.Env = append(p.Env, wire.EnvSecrets+"="+strings.Join(secrets, ","))
 	}
 	slices.Sort(p.Env)
 	if sum := fs["sha256"]; sum.present() {

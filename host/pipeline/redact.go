@@ -3,16 +3,18 @@ package pipeline
 import (
 	"bytes"
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 
-	"github.com/weirstream/weir/host/pipeline/internal/yamlfile"
+	"github.com/weirstream/weir/host/secret"
+	"github.com/weirstream/weir/host/yamlfile"
 )
 
 // Redacted stands where a secret was.
-const Redacted = "[secret]"
+const Redacted = secret.Redacted
 
 // RedactedConfig is Config with every secret replaced, for people to read.
 func (n *Node) RedactedConfig() json.RawMessage {
@@ -46,27 +48,37 @@ func redact(v any, path string, secrets []string) any {
 	return v
 }
 
-// shortSecret is the length below which a secret is not looked for in every
-// message: it would be found in ordinary words.
-const shortSecret = 4
+// Mask replaces the secrets of the pipeline in a text, but those too short to be told
+// from ordinary words.
+func (p *Pipeline) Mask(text string) string { return p.mask.Text(text) }
 
 // report gathers the faults. Messages of this package do not show secrets; those
 // of components and of the operating system are searched for them.
 func (l *loader) report(file string) Report {
-	slices.SortFunc(l.secrets, func(a, b string) int { return len(b) - len(a) })
 	for i := range l.faults {
 		f := &l.faults[i]
 		f.File = file
-		for _, s := range l.secrets {
-			if len(s) >= shortSecret {
-				f.Message, f.Hint = hide(f.Message, s), hide(f.Hint, s)
-			}
-		}
+		f.Message, f.Hint = l.mask.Text(f.Message), l.mask.Text(f.Hint)
 		f.Field, f.Message, f.Hint = printable(f.Field), printable(f.Message), printable(f.Hint)
 	}
 	r := Report{Faults: l.faults}
-	r.sort()
+	r.Sort()
 	return r
+}
+
+// quotation is a part of a message that stands in quotes.
+var quotation = regexp.MustCompile(`"[^"]+"`)
+
+// hideQuoted hides what a message about a secret quotes of it: a compiler, say, shows
+// the word that it did not expect.
+func (l *loader) hideQuoted(message string) string {
+	return quotation.ReplaceAllStringFunc(message, func(q string) string {
+		part := q[1 : len(q)-1]
+		if slices.ContainsFunc(l.secrets, func(s string) bool { return strings.Contains(s, part) }) {
+			return `"` + Redacted + `"`
+		}
+		return q
+	})
 }
 
 // printable keeps a text that a file or a plugin had a hand in on one line, and
@@ -86,11 +98,4 @@ func printable(s string) string {
 		}
 	}
 	return b.String()
-}
-
-// hide replaces a secret as it is and as it looks in quotes.
-func hide(text, secret string) string {
-	text = strings.ReplaceAll(text, secret, Redacted)
-	quoted := strconv.Quote(secret)
-	return strings.ReplaceAll(text, quoted[1:len(quoted)-1], Redacted)
 }

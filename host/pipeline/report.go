@@ -99,8 +99,8 @@ type FaultError struct{ Report Report }
 
 func (e *FaultError) Error() string { return strings.TrimSuffix(e.Report.String(), "\n") }
 
-// sort orders faults by position and drops exact repetitions.
-func (r *Report) sort() {
+// Sort orders faults by position and drops exact repetitions.
+func (r *Report) Sort() {
 	slices.SortStableFunc(r.Faults, func(a, b Fault) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column),
 			cmp.Compare(a.Severity, b.Severity), cmp.Compare(a.Field, b.Field),

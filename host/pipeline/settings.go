@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/weirstream/weir/host/pipeline/internal/yamlfile"
+	"github.com/weirstream/weir/host/yamlfile"
 )
 
 // Bounds of what a file may ask for.

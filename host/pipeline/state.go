@@ -66,3 +66,21 @@ func KindName(k pluginv1.Kind) string {
 	}
 	return "component"
 }
+
+// Where a node keeps its state by key, as the file says it.
+const (
+	StateMemory = "memory"
+	StateDisk   = "disk"
+)
+
+// stateOf checks where the file wants a node's state by key.
+func (l *loader) stateOf(d *draft) {
+	switch at := d.stateAt; {
+	case !at.present():
+	case !d.component.spec.GetCapabilities().GetKeyedState():
+		l.faultKey(at, CodeState, "leave it out", "%s %s keeps no state by key", KindName(d.kind), d.component.fullName())
+	case d.onDisk && !d.component.spec.GetCapabilities().GetDiskState():
+		l.fault(at, CodeState, "leave it out; its author lets it keep state on disk with sdk.DiskState",
+			"%s %s can keep its state in memory alone", KindName(d.kind), d.component.fullName())
+	}
+}

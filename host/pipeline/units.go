@@ -35,8 +35,8 @@ var byteUnits = map[string]int64{
 	"KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40,
 }
 
-// parseBytes reads a number of bytes: 4096, "256KiB", "1.5MB".
-func parseBytes(s string) (int64, error) {
+// ParseBytes reads a number of bytes: 4096, "256KiB", "1.5MB".
+func ParseBytes(s string) (int64, error) {
 	number := strings.TrimRight(s, "BKMGTIbkmgti")
 	unit, ok := byteUnits[strings.ToUpper(s[len(number):])]
 	number = strings.TrimSpace(number)

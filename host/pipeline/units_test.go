@@ -10,12 +10,12 @@ func TestSizesAreReadExactly(t *testing.T) {
 		"0": 0, "4096": 4096, "1B": 1, "1kB": 1000, "1KB": 1000, "256KiB": 256 << 10, "1.5 MiB": 3 << 19,
 		"2gib": 2 << 30, "1TB": 1e12, "0.5KiB": 512,
 	} {
-		if got, err := parseBytes(text); err != nil || got != want {
+		if got, err := ParseBytes(text); err != nil || got != want {
 			t.Errorf("%q is %d, %v; want %d", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"", "KiB", "1 2", "-1", "1KiBB", "0.3B", "1e3", "9999999999TiB", "1..2", "0x10", "1/2"} {
-		if got, err := parseBytes(text); err == nil {
+		if got, err := ParseBytes(text); err == nil {
 			t.Errorf("%q is read as %d", text, got)
 		}
 	}
@@ -87,7 +87,7 @@ func TestHintsNameWhatWasMeant(t *testing.T) {
 			t.Errorf("%q: %q, want %q", name, got, want)
 		}
 	}
-	if got := suggest("x", []string{"aaa", "bbb"}); got != "known: aaa, bbb" {
+	if got := Suggest("x", []string{"aaa", "bbb"}); got != "known: aaa, bbb" {
 		t.Errorf("hint %q", got)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/weirstream/weir/host/secret"
 )
 
 // Command says how to start a plugin.
@@ -43,6 +45,8 @@ type Options struct {
 	// Log receives the plugin's output and what happens to the process, with
 	// attributes plugin and pid. Nil discards it.
 	Log *slog.Logger
+	// Mask hides secrets in what the process prints. Nil hides none.
+	Mask *secret.Mask
 	// SocketDir is an existing folder, owner-only, in which the process's sockets
 	// are made and removed again. See [SocketDir]. Required.
 	SocketDir string
@@ -76,6 +80,11 @@ type Options struct {
 	// AutoMTLS encrypts the connection with certificates made for this start. The
 	// socket is owner-only without it; it costs about a third of the throughput.
 	AutoMTLS bool
+
+	// StreamWindow is what a stream may hold that this side has not read, in bytes,
+	// at least 64 KiB; 0 is the contract's. A small one lets whoever tests a plugin
+	// hold it up after little data.
+	StreamWindow int32
 
 	// versions are the protocol versions that the host speaks; the tests play
 	// hosts of another age.

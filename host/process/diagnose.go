@@ -22,8 +22,9 @@ import (
 	"github.com/hashicorp/go-plugin"
 )
 
-// resolve finds the program and checks what can be seen without running it.
-func (c Command) resolve() (string, error) {
+// Program finds the program and checks what can be seen without running it; its
+// error is a *[StartError].
+func (c Command) Program() (string, error) {
 	fail := func(path string, reason error, format string, args ...any) (string, error) {
 		return "", &StartError{Plugin: c.Name, Path: path, Reason: reason, Detail: fmt.Sprintf(format, args...)}
 	}
@@ -48,11 +49,11 @@ func (c Command) resolve() (string, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fail(path, ErrNotFound, "%s does not exist", path)
+		return fail(path, ErrNotFound, "%s does not exist: build it, or correct the path", path)
 	case err != nil:
 		return fail(path, err, "%v", err)
 	case info.IsDir():
-		return fail(path, ErrNotExecutable, "%s is a folder", path)
+		return fail(path, ErrNotExecutable, "%s is a folder: name the program in it", path)
 	case !mayRun(info.Mode()):
 		return fail(path, ErrNotExecutable, "%s is not executable (mode %s): chmod +x it", path, info.Mode())
 	}
@@ -82,17 +83,18 @@ func (c Command) verify(program string) error {
 			return fail(err, "the checksum of %s cannot be checked: %v", path, err)
 		}
 		if !same {
-			is, err := sumFile(path)
+			is, err := SumFile(path)
 			if err != nil {
 				return fail(err, "the checksum of %s cannot be checked: %v", path, err)
 			}
-			return fail(ErrChecksum, "%s is not the file that was asked for: its sha256 is %s, not %x", path, is, want)
+			return fail(ErrChecksum, "%s is not the file that was asked for: its sha256 is %s, not %x (if the change is meant, say so with `weir plugin lock FILE`, or with sha256 where the plugin is declared)", path, is, want)
 		}
 	}
 	return nil
 }
 
-func sumFile(path string) (string, error) {
+// SumFile returns the SHA-256 of a file in lower-case hex.
+func SumFile(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err

@@ -129,3 +129,53 @@ func writeTail(b *strings.Builder, lines []string) {
 		b.WriteString(l)
 	}
 }
+
+// startCodes are those of the reasons why a plugin could not be started.
+var startCodes = []struct {
+	reason error
+	code   string
+}{
+	{ErrNotFound, CodeNotFound},
+	{ErrNotExecutable, CodeNotExecutable},
+	{ErrArchitecture, CodeArchitecture},
+	{ErrChecksum, CodeChecksum},
+	{ErrNotPlugin, CodeNotPlugin},
+	{ErrHostTooOld, CodeHostTooOld},
+	{ErrPluginTooOld, CodePluginTooOld},
+	{ErrStartTimeout, CodeStartTimeout},
+	{ErrCrashed, CodeCrashed},
+}
+
+// Stable codes of errors; package explain says what each means.
+const (
+	CodeNotFound      = "process.not_found"
+	CodeNotExecutable = "process.not_executable"
+	CodeArchitecture  = "process.architecture"
+	CodeChecksum      = "process.checksum"
+	CodeNotPlugin     = "process.not_plugin"
+	CodeHostTooOld    = "process.host_too_old"
+	CodePluginTooOld  = "process.plugin_too_old"
+	CodeStartTimeout  = "process.start_timeout"
+	CodeCrashed       = "process.crashed"
+	CodeStart         = "process.start"
+	CodeEnded         = "process.ended"
+	CodeHung          = "process.hung"
+)
+
+// ErrorCode is the stable code of the reason.
+func (e *StartError) ErrorCode() string {
+	for _, c := range startCodes {
+		if errors.Is(e.Reason, c.reason) {
+			return c.code
+		}
+	}
+	return CodeStart
+}
+
+// ErrorCode is the stable code of such an end.
+func (e *ExitError) ErrorCode() string {
+	if e.Hung {
+		return CodeHung
+	}
+	return CodeEnded
+}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/weirstream/weir/host/secret"
 )
 
 const (
@@ -26,6 +28,7 @@ const (
 // process wait: what the log does not take in time is left out and counted.
 type output struct {
 	log       *slog.Logger
+	mask      *secret.Mask
 	perSecond int
 
 	mu        sync.Mutex
@@ -49,8 +52,8 @@ type line struct {
 	left   int
 }
 
-func newOutput(log *slog.Logger, perSecond int) *output {
-	o := &output{log: log, perSecond: perSecond, queue: make(chan line, queueLen), drained: make(chan struct{})}
+func newOutput(log *slog.Logger, mask *secret.Mask, perSecond int) *output {
+	o := &output{log: log, mask: mask, perSecond: perSecond, queue: make(chan line, queueLen), drained: make(chan struct{})}
 	go o.write()
 	return o
 }
@@ -62,6 +65,7 @@ func (o *output) readFrom(r io.Reader, stdout bool) {
 
 // add takes one line, without its end.
 func (o *output) add(text []byte, stdout bool) {
+	text = []byte(o.mask.Text(string(text)))
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
@@ -78,7 +82,7 @@ func (o *output) add(text []byte, stdout bool) {
 	o.tail = append(o.tail, kept)
 
 	o.turn(now)
-	if o.passed >= o.perSecond || !o.enqueue(line{text: bytes.Clone(text), stdout: stdout}) {
+	if o.passed >= o.perSecond || !o.enqueue(line{text: text, stdout: stdout}) {
 		o.left++
 		return
 	}

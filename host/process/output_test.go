@@ -58,7 +58,7 @@ func TestLongLinesAreCutAndTheLastNeedsNoEnd(t *testing.T) {
 func TestAFloodIsCutAndCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log logBuffer
-		o := newOutput(slog.New(slog.NewJSONHandler(&log, nil)), 10)
+		o := newOutput(slog.New(slog.NewJSONHandler(&log, nil)), nil, 10)
 		for i := range 100 {
 			o.add(fmt.Appendf(nil, "line %d", i), false)
 			synctest.Wait()
@@ -80,7 +80,7 @@ func TestAFloodIsCutAndCounted(t *testing.T) {
 func TestALogThatBlocksDoesNotBlockThePlugin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		o := newOutput(slog.New(blockingHandler{release}), 1<<20)
+		o := newOutput(slog.New(blockingHandler{release}), nil, 1<<20)
 		for range 10 * queueLen {
 			o.add([]byte("line"), false)
 		}
@@ -103,7 +103,7 @@ func (h blockingHandler) WithGroup(string) slog.Handler      { return h }
 func TestADumpIsBoundedAndKeptFromTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log logBuffer
-		o := newOutput(slog.New(slog.NewJSONHandler(&log, nil)), 1000)
+		o := newOutput(slog.New(slog.NewJSONHandler(&log, nil)), nil, 1000)
 		o.add([]byte("before"), false)
 		o.add([]byte("fatal error: all goroutines are asleep - deadlock!"), false)
 		for i := range 20000 {
@@ -123,7 +123,7 @@ func TestADumpIsBoundedAndKeptFromTheLog(t *testing.T) {
 
 func TestAPanicThatTheProgramSurvivedIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := newOutput(slog.New(slog.DiscardHandler), 1000)
+		o := newOutput(slog.New(slog.DiscardHandler), nil, 1000)
 		o.add([]byte("panic: caught and printed"), false)
 		time.Sleep(2 * time.Second)
 		o.add([]byte(`{"@level":"info","@message":"still here"}`), false)

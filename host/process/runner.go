@@ -74,7 +74,7 @@ func (r *pluginRunner) Start(context.Context) error {
 	p := r.p
 	p.child = r.child
 	p.log = p.log.With("pid", p.PID())
-	p.out = newOutput(p.log, p.opts.LogLines)
+	p.out = newOutput(p.log, p.opts.Mask, p.opts.LogLines)
 	p.pipes.Go(func() { p.out.readFrom(r.child.stderr, false) })
 	p.pipes.Go(func() { filterStdout(r.child.stdout, r.shaking, p.out, r.accept) })
 	return nil

@@ -33,7 +33,7 @@ func Start(ctx context.Context, cmd Command, opts Options) (*Process, error) {
 	if len(opts.SocketDir) > maxSocketDir {
 		return nil, fmt.Errorf("folder for sockets %s: the path is longer than the %d bytes that a Unix socket leaves it", opts.SocketDir, maxSocketDir)
 	}
-	path, err := cmd.resolve()
+	path, err := cmd.Program()
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +108,11 @@ func (p *Process) introduce(ctx context.Context, addr net.Addr, encrypt *tls.Con
 	if encrypt != nil {
 		creds = credentials.NewTLS(encrypt)
 	}
-	conn, err := grpc.NewClient("passthrough:///localhost", append(wire.DialOptions(),
+	dial := wire.DialOptions()
+	if p.opts.StreamWindow > 0 {
+		dial = append(dial, grpc.WithStaticStreamWindowSize(p.opts.StreamWindow))
+	}
+	conn, err := grpc.NewClient("passthrough:///localhost", append(dial,
 		grpc.WithTransportCredentials(creds),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			var d net.Dialer

@@ -28,7 +28,9 @@ func TestATaskAnswersEachBarrierTwiceInOrder(t *testing.T) {
 	pass := func(n uint64) func(*barriers) error {
 		return func(b *barriers) error { return b.pass(frameOf(t, &pluginv1.Barrier{Checkpoint: n, Halt: n >= 8})) }
 	}
-	snapshot := func(n uint64) func(*barriers) error { return func(b *barriers) error { return b.snapshot(n) } }
+	snapshot := func(n uint64) func(*barriers) error {
+		return func(b *barriers) error { return b.snapshot(&Snapshot{Checkpoint: n}) }
+	}
 	for name, tc := range map[string]struct {
 		do   []func(*barriers) error
 		says string // of the last one; empty: all is well
@@ -73,7 +75,7 @@ func TestStateTravelsInPartsAndComesBackWhole(t *testing.T) {
 		{Kind: pluginv1.Entry_KIND_LIST, Id: "empty", Content: &pluginv1.Entry_Payload{}},
 	}
 	s := snapshots{members: 2}
-	for i, p := range parts(entries) {
+	for i, p := range parts(entries, 0) {
 		size := 0
 		for _, e := range p.Entries {
 			size += len(e.GetPayload())

@@ -92,7 +92,7 @@ func (t *Task) receiveControl() error {
 		case *pluginv1.ControlResponse_SnapshotDone:
 			s, err := snapshots.finish(k.SnapshotDone)
 			if err == nil {
-				err = t.barriers.snapshot(s.Checkpoint)
+				err = t.barriers.snapshot(&s)
 			}
 			if err != nil {
 				return t.errorf("the plugin broke the protocol: %w", err)
@@ -116,6 +116,10 @@ func (t *Task) receiveControl() error {
 			t.cfg.Observer.Changed(t.cfg.ID, k.Changed.GetAfter())
 		case *pluginv1.ControlResponse_Report:
 			t.cfg.Observer.Report(t.cfg.ID, k.Report)
+		case *pluginv1.ControlResponse_AwaitingCommits:
+			t.cfg.Observer.AwaitingCommits(t.cfg.ID, k.AwaitingCommits.GetWaiting())
+		case *pluginv1.ControlResponse_Tapped:
+			t.cfg.Observer.Tapped(t.cfg.ID, k.Tapped)
 		case *pluginv1.ControlResponse_Log:
 			t.log(k.Log)
 		case *pluginv1.ControlResponse_Failed:
@@ -246,8 +250,11 @@ func (s *snapshots) finish(d *pluginv1.SnapshotDone) (Snapshot, error) {
 // partBytes bounds a restore part; an entry above it is cut into several.
 const partBytes = 1 << 20
 
-// parts cuts entries into messages of about partBytes.
-func parts(entries []*pluginv1.Entry) []*pluginv1.RestorePart {
+// parts cuts entries into messages of about as many bytes; 0 is partBytes.
+func parts(entries []*pluginv1.Entry, bytes int) []*pluginv1.RestorePart {
+	if bytes == 0 {
+		bytes = partBytes
+	}
 	var out []*pluginv1.RestorePart
 	part, size := &pluginv1.RestorePart{}, 0
 	flush := func() {
@@ -258,18 +265,18 @@ func parts(entries []*pluginv1.Entry) []*pluginv1.RestorePart {
 	}
 	for _, e := range entries {
 		payload := e.GetPayload()
-		for len(payload) > partBytes {
+		for len(payload) > bytes {
 			flush()
 			head := proto.CloneOf(e)
-			head.Content = &pluginv1.Entry_Payload{Payload: payload[:partBytes]}
+			head.Content = &pluginv1.Entry_Payload{Payload: payload[:bytes]}
 			head.More = true
 			part.Entries = append(part.Entries, head)
 			flush()
-			payload = payload[partBytes:]
+			payload = payload[bytes:]
 			e = proto.CloneOf(e)
 			e.Content = &pluginv1.Entry_Payload{Payload: payload}
 		}
-		if size += proto.Size(e); size > partBytes {
+		if size += proto.Size(e); size > bytes {
 			flush()
 		}
 		part.Entries = append(part.Entries, e)

@@ -62,3 +62,20 @@ func (t *Task) failed(e *pluginv1.Error) error {
 		Err:        errors.New(e.GetMessage()),
 	}
 }
+
+// Stable codes of errors; package explain says what each means.
+const (
+	CodeFailed = "task.failed"
+	CodeFatal  = "task.fatal"
+)
+
+// ErrorCode is the component's own code, or says whether a restart may help.
+func (e *Error) ErrorCode() string {
+	switch {
+	case e.Code != "":
+		return e.Code
+	case e.Class == pluginv1.Error_CLASS_FATAL:
+		return CodeFatal
+	}
+	return CodeFailed
+}

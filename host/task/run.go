@@ -74,13 +74,6 @@ func (t *Task) receiveFrames(run runStream) error {
 }
 
 func (t *Task) route(frame wire.Frame, h wire.Header) error {
-	switch h.Kind {
-	case wire.KindSplitOpened, wire.KindSplitEnded:
-		// Marks for whoever needs to know where a split's records begin and end;
-		// no edge does.
-		frame.Free()
-		return nil
-	}
 	if err := t.cfg.Output.Route(t.ctx, frame, h); err != nil && t.ctx.Err() == nil {
 		return t.errorf("output: %w", err)
 	}
@@ -219,8 +212,15 @@ const controlGrace = 500 * time.Millisecond
 type barriers struct {
 	mu       sync.Mutex
 	sent     []*pluginv1.Barrier // not passed on
-	awaited  []uint64            // not snapshotted
+	awaited  []passage           // not snapshotted
 	haltedAt uint64              // the halt barrier that was passed on
+	newest   uint64              // that was sent
+}
+
+// passage is a barrier on its way through the plugin.
+type passage struct {
+	n            uint64
+	sent, passed time.Time
 }
 
 func (b *barriers) send(f *wire.Frame) error {
@@ -231,7 +231,8 @@ func (b *barriers) send(f *wire.Frame) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.sent = append(b.sent, m.GetBarrier())
-	b.awaited = append(b.awaited, m.GetBarrier().GetCheckpoint())
+	b.newest = m.GetBarrier().GetCheckpoint()
+	b.awaited = append(b.awaited, passage{n: b.newest, sent: time.Now()})
 	return nil
 }
 
@@ -255,6 +256,11 @@ func (b *barriers) pass(f *wire.Frame) error {
 		return fmt.Errorf("barrier %d was sent as {%v} and passed on as {%v}", n, sent, passed)
 	}
 	b.sent = b.sent[1:]
+	for i := range b.awaited {
+		if b.awaited[i].n == n {
+			b.awaited[i].passed = time.Now()
+		}
+	}
 	if passed.GetHalt() {
 		b.haltedAt = n
 	}
@@ -271,16 +277,38 @@ func (b *barriers) flow() error {
 	return nil
 }
 
-// snapshot checks that the snapshot of a barrier is the one that comes next.
-func (b *barriers) snapshot(n uint64) error {
+// snapshot checks that the snapshot of a barrier is the one that comes next, and
+// notes in it when the barrier went where.
+func (b *barriers) snapshot(s *Snapshot) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.awaited) == 0 {
-		return fmt.Errorf("a snapshot of checkpoint %d, but none is awaited", n)
+		return fmt.Errorf("a snapshot of checkpoint %d, but none is awaited", s.Checkpoint)
 	}
-	if b.awaited[0] != n {
-		return fmt.Errorf("a snapshot of checkpoint %d, but that of %d comes first", n, b.awaited[0])
+	next := b.awaited[0]
+	if next.n != s.Checkpoint {
+		return fmt.Errorf("a snapshot of checkpoint %d, but that of %d comes first", s.Checkpoint, next.n)
 	}
 	b.awaited = b.awaited[1:]
+	s.Sent, s.Passed, s.Done = next.sent, next.passed, time.Now()
 	return nil
+}
+
+// stage says how far the barrier of a checkpoint has come, and since when.
+func (b *barriers) stage(n uint64) (Stage, time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, p := range b.awaited {
+		switch {
+		case p.n != n:
+		case p.passed.IsZero():
+			return StageProcess, p.sent
+		default:
+			return StageSnapshot, p.passed
+		}
+	}
+	if n <= b.newest {
+		return StageDone, time.Time{}
+	}
+	return StageBefore, time.Time{}
 }

@@ -72,6 +72,11 @@ type Observer interface {
 	// barrier it passed last, does not; 0 for none in this epoch.
 	Changed(id ID, after uint64)
 	Report(id ID, r *pluginv1.Report)
+	// AwaitingCommits says that the task takes no data until earlier output is
+	// committed, or that it does again.
+	AwaitingCommits(id ID, waiting bool)
+	// Tapped brings records that passed on an output that is tapped.
+	Tapped(id ID, s *pluginv1.Tapped)
 }
 
 // Snapshot is a task's part of a checkpoint.
@@ -81,6 +86,10 @@ type Snapshot struct {
 	Entries []*pluginv1.Entry
 	// Synchronous is for how long the task stood still.
 	Synchronous time.Duration
+	// Sent, Passed and Done are when the barrier went to the plugin, when the plugin
+	// passed it on (zero where that is still to come), and when the last part of
+	// the snapshot came.
+	Sent, Passed, Done time.Time
 	// Err is set where the task could not make the snapshot but goes on.
 	Err error
 }
@@ -101,6 +110,8 @@ type Config struct {
 	Members []string
 	// MaxFrame bounds a frame that the plugin sends, in bytes.
 	MaxFrame int
+	// PartBytes bounds a restore part; 0 is 1 MiB.
+	PartBytes int
 	// OpenTimeout bounds the time from Open to Opened.
 	OpenTimeout time.Duration
 }
@@ -145,7 +156,7 @@ func Start(cfg Config) (*Task, error) {
 	}
 	t.stream = stream
 	t.control.put(&pluginv1.ControlRequest{Kind: &pluginv1.ControlRequest_Open{Open: cfg.Open}})
-	for _, part := range parts(cfg.Restore) {
+	for _, part := range parts(cfg.Restore, cfg.PartBytes) {
 		t.control.put(&pluginv1.ControlRequest{Kind: &pluginv1.ControlRequest_RestorePart{RestorePart: part}})
 	}
 	t.control.put(&pluginv1.ControlRequest{Kind: &pluginv1.ControlRequest_Restored{Restored: &pluginv1.Restored{}}})
@@ -184,12 +195,33 @@ func (t *Task) Run() error {
 	return nil
 }
 
+// Stage is how far a task has come with a barrier.
+type Stage int
+
+// The stages, in order.
+const (
+	StageBefore   Stage = iota // it has not gone to the plugin
+	StageProcess               // the plugin has not passed it on
+	StageSnapshot              // its snapshot is not complete
+	StageDone
+)
+
+// Barrier says how far the task has come with the barrier of a checkpoint, and
+// since when.
+func (t *Task) Barrier(n uint64) (Stage, time.Time) { return t.barriers.stage(n) }
+
 // ID returns the task's name.
 func (t *Task) ID() ID { return t.cfg.ID }
 
 // Completed tells the task that a checkpoint's record is durable.
 func (t *Task) Completed(n uint64) {
 	t.control.put(&pluginv1.ControlRequest{Kind: &pluginv1.ControlRequest_Completed{Completed: &pluginv1.Completed{Checkpoint: n}}})
+}
+
+// Committed tells the task that all output up to a checkpoint is published, and
+// that this is durable.
+func (t *Task) Committed(through uint64) {
+	t.control.put(&pluginv1.ControlRequest{Kind: &pluginv1.ControlRequest_Committed{Committed: &pluginv1.Committed{Through: through}}})
 }
 
 // Aborted tells the task that a checkpoint's record will never be written.
@@ -205,6 +237,13 @@ func (t *Task) SplitRequest(r *pluginv1.SplitRequest) {
 // SetLogLevel changes the level of what the task logs.
 func (t *Task) SetLogLevel(level string) {
 	t.control.put(&pluginv1.ControlRequest{Kind: &pluginv1.ControlRequest_SetLogLevel{SetLogLevel: &pluginv1.SetLogLevel{Level: level}}})
+}
+
+// SetTap asks for samples of an output that stays inside the plugin, or for no more.
+func (t *Task) SetTap(component, output uint32, on bool) {
+	t.control.put(&pluginv1.ControlRequest{Kind: &pluginv1.ControlRequest_SetTap{
+		SetTap: &pluginv1.SetTap{Component: component, Output: output, On: on},
+	}})
 }
 
 // Failing is closed when the task has failed; Err then says why.

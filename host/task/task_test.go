@@ -202,6 +202,12 @@ func (o *observer) Snapshot(_ task.ID, s task.Snapshot) {
 func (o *observer) SplitRequest(id task.ID, r *pluginv1.SplitRequest) {
 	o.note("%s: reader %d wants %d", id, r.Reader, r.Want)
 }
+func (o *observer) AwaitingCommits(id task.ID, waiting bool) {
+	o.note("%s: awaiting commits: %v", id, waiting)
+}
+func (o *observer) Tapped(id task.ID, s *pluginv1.Tapped) {
+	o.note("%s: %d records tapped, %d dropped", id, s.GetSample().GetBatch().GetRecords(), s.GetDropped())
+}
 func (o *observer) Exhausted(id task.ID) { o.note("%s: exhausted", id) }
 func (o *observer) Changed(id task.ID, after uint64) {
 	o.note("%s: changed after %d", id, after)
@@ -358,21 +364,6 @@ func TestFramesPassBothWaysInOrder(t *testing.T) {
 	}
 	want := []wire.Kind{wire.KindBatch, wire.KindWatermark, wire.KindBarrier, wire.KindBatch, wire.KindBarrier}
 	eventually(t, "all come back", func() bool { return slices.Equal(b.output.got(), want) })
-}
-
-// TestSplitMarksGoNowhere: no edge needs them.
-func TestSplitMarksGoNowhere(t *testing.T) {
-	b := newBench(t)
-	b.plugin.run = func(_ *plugin, s pluginv1.Plugin_RunServer) error {
-		_ = s.Send(&pluginv1.Frame{Kind: &pluginv1.Frame_SplitOpened{SplitOpened: &pluginv1.SplitOpened{Id: "x"}}})
-		_ = s.Send(batch(0, 0))
-		_ = s.Send(&pluginv1.Frame{Kind: &pluginv1.Frame_SplitEnded{SplitEnded: &pluginv1.SplitEnded{Id: "x"}}})
-		_ = s.Send(batch(0, 1))
-		<-s.Context().Done()
-		return nil
-	}
-	b.open()
-	eventually(t, "both batches", func() bool { return slices.Equal(b.output.got(), []wire.Kind{wire.KindBatch, wire.KindBatch}) })
 }
 
 // TestWhatAGatheringEdgeKeepsBackIsSettledWhenNothingComes.

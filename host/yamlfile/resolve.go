@@ -3,6 +3,8 @@ package yamlfile
 import (
 	"fmt"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -27,7 +29,8 @@ type span struct {
 }
 
 // Resolve replaces the references in every scalar of v and types plain scalars
-// again. It returns what is wrong, and every secret that was read.
+// again. It returns what is wrong, and every secret that was read: what stood in
+// files, and in variables whose names say that they hold a secret.
 func Resolve(v *Value, r Resolver) (problems []Problem, secrets []string) {
 	w := &resolving{Resolver: r, done: make(map[*Value]bool)}
 	w.walk(v, "")
@@ -109,7 +112,7 @@ func (w *resolving) scalar(v *Value, path string) {
 	if !v.Quoted {
 		v.Kind = scalarKind(v.Text)
 	}
-	if v.Secret {
+	if v.Secret && !slices.Contains(w.secrets, v.Text) {
 		w.secrets = append(w.secrets, v.Text)
 	}
 }
@@ -128,7 +131,7 @@ func (w *resolving) reference(v *Value, path string, at int, ref string) (string
 	}
 	if file, ok := strings.CutPrefix(name, "file:"); ok {
 		if hasFallback {
-			w.problem(v, path, at, Reference, "", "a file reference takes no default: a secret in the pipeline file would be none")
+			w.problem(v, path, at, Reference, "", "a file reference takes no default: a secret in this file would be none")
 			return "", false
 		}
 		return w.file(v, path, at, file)
@@ -151,9 +154,15 @@ func (w *resolving) reference(v *Value, path string, at int, ref string) (string
 		return fallback, true
 	case !ok:
 		w.problem(v, path, at, Unset, fmt.Sprintf("set it, or give a default: ${%s:-...}", name), "the environment variable %s is not set", name)
+	case secretName.MatchString(name):
+		w.secrets = append(w.secrets, value)
+		v.Secret = v.Secret || w.SecretsAllowed == nil || w.SecretsAllowed(path)
 	}
 	return value, ok
 }
+
+// secretName matches the names of variables that hold a secret by all custom.
+var secretName = regexp.MustCompile(`(?i)SECRET|PASSWORD|PASSWD|PASSPHRASE|TOKEN|CREDENTIAL|(API|ACCESS|PRIVATE|AUTH)_?KEY`)
 
 const (
 	secretsMessage = "a file reference is a secret and has no place here"
@@ -182,8 +191,9 @@ func (w *resolving) file(v *Value, path string, at int, name string) (string, bo
 		return "", false
 	}
 	v.Secret = true
-	text := strings.TrimSuffix(string(data), "\n")
-	return strings.TrimSuffix(text, "\r"), true
+	text := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
+	w.secrets = append(w.secrets, text)
+	return text, true
 }
 
 func validName(s string) bool {

@@ -88,7 +88,7 @@ func Parse(data []byte) (*Value, []Problem) {
 func checkText(src *source, data []byte) *Problem {
 	if len(data) > MaxSize {
 		return &Problem{Pos: Pos{1, 1}, Class: TooLarge,
-			Message: fmt.Sprintf("the file has %d bytes; a pipeline file has at most %d", len(data), MaxSize)}
+			Message: fmt.Sprintf("the file has %d bytes; at most %d are read", len(data), MaxSize)}
 	}
 	for line := range src.lines {
 		if n := src.lineEnd(line+1) - src.lines[line]; n > maxLine {
@@ -192,12 +192,12 @@ func onlyDocument(file *ast.File) (ast.Node, *Problem) {
 			if d.Start != nil {
 				pos = tokenPos(d.Start)
 			}
-			return nil, &Problem{Pos: pos, Class: Documents, Message: "a second YAML document begins here", Hint: "one file holds one pipeline"}
+			return nil, &Problem{Pos: pos, Class: Documents, Message: "a second YAML document begins here"}
 		}
 		body = d.Body
 	}
 	if body == nil || body.Type() == ast.NullType {
-		return nil, &Problem{Pos: Pos{1, 1}, Class: Empty, Message: "the file is empty", Hint: "a pipeline needs at least `name` and `nodes`"}
+		return nil, &Problem{Pos: Pos{1, 1}, Class: Empty, Message: "the file is empty"}
 	}
 	return body, nil
 }

@@ -63,7 +63,7 @@ func (c *converter) convert(n ast.Node, path string, depth int) *Value {
 	case ast.ScalarNode:
 		v = c.scalar(n.GetToken().Value, pos, stylePlain)
 	default:
-		c.problem(pos, path, Syntax, "", "this YAML has no place in a pipeline file")
+		c.problem(pos, path, Syntax, "", "this YAML has no place here")
 		return c.failed(pos)
 	}
 	if v.size > maxValues && !c.fatal {
