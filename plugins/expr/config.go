@@ -99,8 +99,25 @@ func compile(c *Config) (*operator, []sdk.FieldError) {
 	}
 	itemKnown = true
 	op.key, op.timestamp = one(c.Key, ""), one(c.Timestamp, "")
+	faults = append(faults, steady(c.Key, op.key)...)
 	for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
 		op.headers = append(op.headers, header{name, one(c.Headers[name], "")})
 	}
 	return op, faults
+}
+
+// steady finds what would give a record another key when it comes again: where it
+// goes, and what is remembered of it, goes by its key.
+func steady(e sdk.Expr, p *expression.Program) (faults []sdk.FieldError) {
+	if p == nil {
+		return nil
+	}
+	for _, u := range p.Unsteady() {
+		if u.Call == "now()" {
+			faults = append(faults, e.Faultf(u.Offset+1, "now() gives a record another key when it comes again after a restart, and so another task and other state: make the key from the record, such as its timestamp"))
+			continue
+		}
+		faults = append(faults, e.Faultf(u.Offset+1, "%s has no fixed order, so that a record could have another key when it comes again after a restart: put sort(...) around it", u.Call))
+	}
+	return faults
 }

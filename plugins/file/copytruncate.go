@@ -70,6 +70,9 @@ func (r *reader) openNextCopy() (bool, error) {
 			continue
 		}
 		r.start, r.end = 0, 0
+		if r.format != nil {
+			r.format.reset()
+		}
 		r.at = position{
 			Line: r.at.Line, Copied: r.at.Copied,
 			Head: crc32.ChecksumIEEE(head), HeadLen: int64(len(head)),

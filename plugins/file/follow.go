@@ -31,22 +31,33 @@ const (
 	copied         // it was truncated, and what it held before is read to its end
 )
 
-// wait waits a moment for a followed file to grow.
+// wait waits a moment for a followed file to grow. Where the source followed before
+// its restart and does not any more, it waits for nothing: the file ends where it
+// ends now.
 func (r *reader) wait(ctx context.Context) (tail, error) {
 	if r.copy != nil {
 		return copied, nil
 	}
 	poll := r.source.cfg.Poll
 	r.release()
-	select {
-	case <-ctx.Done():
-		return growing, ctx.Err()
-	case <-time.After(poll):
+	if r.source.cfg.Follow {
+		select {
+		case <-ctx.Done():
+			return growing, ctx.Err()
+		case <-time.After(poll):
+		}
 	}
 	if cut, err := r.checkHead(); err != nil {
 		return growing, err
 	} else if cut {
 		return truncated, nil
+	}
+	if !r.source.cfg.Follow {
+		own, err := r.file.Stat()
+		if err != nil || own.Size() > r.read() {
+			return growing, err
+		}
+		return complete, nil
 	}
 	looks, err := r.looks()
 	if err != nil {
@@ -145,7 +156,7 @@ func (r *reader) head() (head []byte, size int64, err error) {
 // restart begins a followed file that was truncated anew, with what was copied from
 // it and truncated meanwhile before what it holds now.
 func (r *reader) restart() error {
-	r.long, r.skipped, r.amid = nil, 0, false
+	r.long, r.skipped, r.amid, r.behind = nil, 0, false, 0
 	level := slog.LevelWarn // something may be lost
 	if r.copy != nil {
 		level = slog.LevelInfo

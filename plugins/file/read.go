@@ -26,6 +26,10 @@ type position struct {
 	// Copied is when the newest copy was made (ns since the Unix epoch) that was
 	// read in place of a followed file which had been truncated.
 	Copied int64 `json:"copied,omitempty"`
+	// Header is the record that names the columns.
+	Header string `json:"header,omitempty"`
+	// CSV: the file was read as csv, so that no value is open at Offset.
+	CSV bool `json:"csv,omitempty"`
 }
 
 const (
@@ -39,6 +43,9 @@ const (
 	failedTogether = 256 << 10
 )
 
+// avroContainer is what an Avro object container file begins with, and no text.
+var avroContainer = []byte("Obj\x01")
+
 // errTooLong is why a line above max_record fails.
 var errTooLong = errors.New("line longer than max_record")
 
@@ -51,13 +58,15 @@ type reader struct {
 	closed func() error
 	limit  int64 // end of what may be read; -1 for a followed file
 	max    int
+	format *records // nil are lines
 
 	at  position // of the line at hand
 	buf []byte
 	// buf[start:end] is read and not taken.
 	start, end int
 	eof        bool
-	amid       bool // what comes first is the end of a line that is not the split's
+	amid       bool  // what comes first is the end of a line that is not the split's
+	behind     int64 // records that begin before it are passed over
 	// Of a line above the limit: its first bytes, and how many are behind us.
 	long    []byte
 	skipped int64
@@ -83,7 +92,13 @@ func (s *source) Open(ctx context.Context, sp sdk.Split[split], from *position) 
 	if d.To < 0 {
 		r.limit = -1
 	}
-	if err := r.seek(ctx, from); err != nil {
+	if r.format, err = s.cfg.records(); err == nil {
+		err = r.seek(ctx, r.wholeRecords(from))
+	}
+	if err == nil {
+		err = r.knowHeader()
+	}
+	if err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	s.opened(d)
@@ -152,6 +167,9 @@ func (r *reader) seek(ctx context.Context, from *position) error {
 
 func (r *reader) seekFile(offset int64) error {
 	r.start, r.end, r.eof = 0, 0, false
+	if r.format != nil {
+		r.format.reset()
+	}
 	_, err := r.file.Seek(offset, io.SeekStart)
 	return err
 }
@@ -194,6 +212,9 @@ func (r *reader) fill(ctx context.Context) error {
 		room = room[:min(int64(len(room)), left)]
 	}
 	n, err := r.in.Read(room)
+	if r.read() == 0 && bytes.HasPrefix(room[:n], avroContainer) {
+		return sdk.Fatal(fmt.Errorf("%s is an Avro object container file, which is not supported: make JSON lines of it (avro-tools tojson), and read those with format: json", r.split.Path))
+	}
 	if r.limit < 0 && r.copy == nil && n > 0 {
 		if same, err := r.still(room[:n]); err != nil || !same {
 			return cmp.Or(err, io.EOF) // wait finds that it was truncated
@@ -241,11 +262,13 @@ func (r *reader) Read(ctx context.Context, out *sdk.Collector) (position, error)
 		case err != nil:
 			return position{}, err
 		case state == complete:
-			r.rest(out)
-			return r.at, io.EOF
+			err := r.rest(ctx, out)
+			return r.at, cmp.Or(err, io.EOF)
 		case state == truncated && r.openCopy():
 		case state == truncated, state == copied:
-			r.rest(out)
+			if err := r.rest(ctx, out); err != nil {
+				return position{}, err
+			}
 			if err := r.restart(); err != nil {
 				return position{}, err
 			}
@@ -265,7 +288,7 @@ func (r *reader) lines(ctx context.Context, out *sdk.Collector) (done bool, err 
 			if r.split.To >= 0 && r.split.Compression == plain && r.at.Offset >= r.split.To {
 				return true, nil
 			}
-			i := bytes.IndexByte(r.buf[r.start:r.end], '\n')
+			i := r.lineEnd()
 			if i < 0 {
 				break
 			}
@@ -274,7 +297,9 @@ func (r *reader) lines(ctx context.Context, out *sdk.Collector) (done bool, err 
 				r.take(i + 1)
 				continue
 			}
-			r.line(out, r.buf[r.start:r.start+i])
+			if err := r.line(ctx, out, r.buf[r.start:r.start+i]); err != nil {
+				return false, err
+			}
 			r.take(i + 1)
 			if out.Full() || r.failed >= failedTogether {
 				return false, nil
@@ -290,25 +315,48 @@ func (r *reader) lines(ctx context.Context, out *sdk.Collector) (done bool, err 
 			if r.limit < 0 {
 				return false, nil
 			}
-			r.rest(out)
-			return true, nil
+			return true, r.rest(ctx, out)
 		} else if err != nil {
 			return false, err
 		}
 	}
 }
 
+// lineEnd returns the index of the newline that ends the line at hand, or -1.
+func (r *reader) lineEnd() int {
+	if r.format != nil && !r.amid {
+		return r.recordEnd()
+	}
+	return bytes.IndexByte(r.buf[r.start:r.end], '\n')
+}
+
 // line appends one line, or fails it where it is too long.
-func (r *reader) line(out *sdk.Collector, b []byte) {
+func (r *reader) line(ctx context.Context, out *sdk.Collector, b []byte) error {
 	length := r.skipped + int64(len(b))
+	switch {
+	case length > int64(r.max) && r.nameless():
+		return sdk.Fatal(fmt.Errorf("the header of %s: %w: %d bytes", r.split.Path, errTooLong, length))
+	case r.at.Offset < r.behind && !r.nameless():
+		return nil
+	}
 	if length <= int64(r.max) {
+		if r.format != nil {
+			return r.record(ctx, out, b)
+		}
 		out.Append(sdk.Row{Value: b, Origin: r.at.Line})
 	} else {
 		kept := r.keep(b)
 		out.FailRow(sdk.Row{Value: kept, Origin: r.at.Line}, int(length), fmt.Errorf("%w: %d bytes, at most %d are allowed", errTooLong, length, r.max))
 		r.failed += len(kept)
 	}
+	r.counted()
+	return nil
+}
+
+// counted notes that the line at hand has been handed on or failed.
+func (r *reader) counted() {
 	r.at.Line++
+	r.at.CSV = r.format != nil && r.format.csv != nil
 }
 
 // keep returns what a failed record has of a line above the limit, of which b
@@ -323,14 +371,23 @@ func (r *reader) skip() {
 	r.long = r.keep(r.buf[r.start:r.end])
 	r.skipped += int64(r.end - r.start)
 	r.start = r.end
+	if r.format != nil {
+		r.format.scanned = 0
+	}
 }
 
 // rest appends a last line without newline.
-func (r *reader) rest(out *sdk.Collector) {
-	if n := r.end - r.start; n > 0 || r.skipped > 0 {
-		r.line(out, r.buf[r.start:r.end])
-		r.take(n)
+func (r *reader) rest(ctx context.Context, out *sdk.Collector) error {
+	n := r.end - r.start
+	if n == 0 && r.skipped == 0 {
+		return nil
 	}
+	err := r.line(ctx, out, r.buf[r.start:r.end])
+	r.take(n)
+	if r.format != nil {
+		r.format.reset()
+	}
+	return err
 }
 
 // release gives the buffer back while there is nothing in it.

@@ -12,16 +12,18 @@ import (
 	"github.com/weirstream/weir/sdk"
 )
 
-// cursor is what the enumerator of a source that follows remembers: which file
-// had which name.
+// cursor is what the enumerator remembers: of a source that follows, which file had
+// which name.
 type cursor struct {
+	// Listed says that the source did not follow: nothing is listed again.
+	Listed bool `json:"listed,omitempty"`
 	// Files is the identity of the last file known under each path.
-	Files map[string]string `json:"files"`
+	Files map[string]string `json:"files,omitempty"`
 	// Past are the identities of files that lost their name to another, the newest
 	// of them: they are not read again under the next one.
 	Past []string `json:"past,omitempty"`
 	// Found is the path under which a file was found, by identity.
-	Found map[string]string `json:"found"`
+	Found map[string]string `json:"found,omitempty"`
 }
 
 // splitID names a followed file's split, so that a person knows which it is.
@@ -51,7 +53,7 @@ func family(path string, known map[string]string) string {
 // that were rotated in between come before it.
 func (s *source) followed(files []found, old cursor, first bool) (fresh []sdk.Split[split], next []byte, err error) {
 	// A name that is free keeps its last owner.
-	now := cursor{Files: map[string]string{}, Past: slices.Clone(old.Past), Found: map[string]string{}}
+	now := cursor{Listed: old.Listed, Files: map[string]string{}, Past: slices.Clone(old.Past), Found: map[string]string{}}
 	maps.Copy(now.Files, old.Files)
 	known := map[string]bool{}
 	for _, id := range old.Past {

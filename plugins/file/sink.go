@@ -16,7 +16,8 @@ import (
 // SinkConfig is the sink's configuration.
 type SinkConfig struct {
 	Path        string `weir:"path,required" doc:"A folder, with a / at its end: files appear in it whole, once a checkpoint is complete. Or a file: lines are appended to it, parallelism is 1, and a restart cuts off what no checkpoint covers, which readers may have seen."`
-	Format      string `weir:"format" default:"lines" enum:"lines" doc:"lines: each value and a newline. A value with a newline in it, and a null value, is a failed record."`
+	Format      string `weir:"format" default:"lines" enum:"lines,json,csv" doc:"lines: each value and a newline; a value with a newline in it is a failed record. json: each value, which must be JSON, on one line. csv: a record of each value, which must be a JSON object. A null value is a failed record. See docs/formats.md."`
+	CSV         *CSV   `weir:"csv" doc:"How csv is written."`
 	Roll        *Roll  `weir:"roll" doc:"When a file of a folder is complete. It is published with the next checkpoint."`
 	Compression string `weir:"compression" default:"none" enum:"none,gzip,zstd" doc:"Each checkpoint ends a gzip member or zstd frame; the usual tools read several in one file."`
 	Extension   string `weir:"extension" default:"txt" pattern:"[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*" doc:"The end of the names of files in a folder, before .gz or .zst."`
@@ -32,11 +33,12 @@ type Roll struct {
 
 // Validate implements [sdk.Validator].
 func (c *SinkConfig) Validate() []sdk.FieldError {
+	faults := c.formatFaults()
 	if c.Roll != nil && !c.folder() {
-		return []sdk.FieldError{sdk.Faultf("roll",
-			"only a folder has files that roll, and %q is a file: write %q for a folder", c.Path, c.Path+"/")}
+		faults = append(faults, sdk.Faultf("roll",
+			"only a folder has files that roll, and %q is a file: write %q for a folder", c.Path, c.Path+"/"))
 	}
-	return nil
+	return faults
 }
 
 // Capabilities implements [sdk.Claimer].
@@ -46,7 +48,7 @@ func (c *SinkConfig) Capabilities(caps *sdk.Capabilities) {
 }
 
 // Probe implements [sdk.Prober].
-func (c *SinkConfig) Probe(context.Context, sdk.Owner) []sdk.FieldError {
+func (c *SinkConfig) Probe(context.Context, sdk.Probe) []sdk.FieldError {
 	info, err := os.Stat(c.Path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -124,6 +126,7 @@ func Sink() sdk.Component {
 		sdk.Description(sinkDescription),
 		sdk.Example("Compressed files of 64 MiB, each at most five minutes old",
 			"path: out/\nroll: {size: 64MiB, interval: 5m}\ncompression: zstd\nextension: jsonl\n"),
+		sdk.Example("Comma-separated values", "path: out/\nextension: csv\nformat: csv\ncsv: {columns: [id, customer, amount]}\n"),
 		sdk.Example("One file", "path: out.jsonl\n"))
 }
 
@@ -164,6 +167,7 @@ type unfinished struct {
 	File        string    `json:"file,omitempty"`
 	Size        int64     `json:"size"`
 	Compression string    `json:"compression,omitempty"`
+	Header      string    `json:"header,omitempty"` // with which the file begins
 	Opened      time.Time `json:"opened,omitzero"`
 	Written     time.Time `json:"written,omitzero"`
 }

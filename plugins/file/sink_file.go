@@ -22,11 +22,12 @@ type fileSink struct {
 	compression string
 	log         *slog.Logger
 
-	file  handle
-	out   *output
-	lines lineBuffer
-	start bool  // the start note lies there, and no checkpoint has said so
-	err   error // sticky
+	file   handle
+	out    *output
+	lines  lineBuffer
+	header []byte // with which the file begins
+	start  bool   // the start note lies there, and no checkpoint has said so
+	err    error  // sticky
 }
 
 // startNote says how long the file was when the pipeline began, until a
@@ -58,6 +59,13 @@ func openFileSink(d disk, path string, cfg *SinkConfig, t *sdk.Task, state []unf
 			err = errors.Join(explain(err, path), s.Close())
 		}
 	}()
+	if s.lines.encoder, s.header, err = cfg.encoder(); err != nil {
+		return nil, err
+	}
+	if len(state) == 1 && state[0].Header != string(s.header) {
+		return nil, sdk.Fatal(fmt.Errorf("%s begins with another header than the one of the configuration: "+
+			"set csv back to what it was, or start over with another file", path))
+	}
 	pack, err := newPacker(cfg.Compression)
 	if err != nil {
 		return nil, err
@@ -73,7 +81,11 @@ func openFileSink(d disk, path string, cfg *SinkConfig, t *sdk.Task, state []unf
 		return nil, err
 	}
 	s.out = newOutput(s.file, length, pack)
-	if len(state) == 0 && pack == nil {
+	switch {
+	case len(state) > 0:
+	case length == 0:
+		s.lines.prefix(s.header)
+	case pack == nil:
 		return s, s.endLine(length)
 	}
 	return s, nil
@@ -92,7 +104,7 @@ func (s *fileSink) endLine(length int64) error {
 		return err
 	}
 	if last[0] != '\n' {
-		s.lines.b = append(s.lines.b, '\n')
+		s.lines.prefix([]byte("\n"))
 	}
 	return nil
 }
@@ -280,7 +292,7 @@ func (s *fileSink) WriterState(context.Context) ([]unfinished, error) {
 	if s.err != nil {
 		return nil, s.err
 	}
-	return []unfinished{{File: s.path, Size: s.out.size, Compression: s.compression}}, nil
+	return []unfinished{{File: s.path, Size: s.out.size, Compression: s.compression, Header: string(s.header)}}, nil
 }
 
 // Due implements [sdk.Roller]: nothing waits in a single file.

@@ -21,6 +21,7 @@ type folderSink struct {
 	roll        Roll
 	compression string
 	extension   string // without that of the compression
+	header      []byte // with which each file begins
 	now         func() time.Time
 
 	lines   lineBuffer
@@ -56,7 +57,10 @@ func openFolderSink(d disk, path string, cfg *SinkConfig, t *sdk.Task, state []u
 		roll: cfg.roll(), compression: cfg.Compression, extension: cfg.Extension,
 		now: time.Now,
 	}
-	if s.pack, err = newPacker(cfg.Compression); err == nil {
+	if s.lines.encoder, s.header, err = cfg.encoder(); err == nil {
+		s.pack, err = newPacker(cfg.Compression)
+	}
+	if err == nil {
 		err = s.restore(state)
 	}
 	if err != nil {
@@ -106,6 +110,11 @@ func (s *folderSink) writeOut(p []byte) error {
 			return err
 		}
 		s.open = opened
+		if len(s.header) > 0 {
+			if err := s.open.out.write(s.header); err != nil {
+				return err
+			}
+		}
 	}
 	return s.open.out.write(p)
 }
@@ -259,7 +268,7 @@ func (s *folderSink) WriterState(context.Context) ([]unfinished, error) {
 	}
 	return []unfinished{{
 		Folder: s.path, Part: s.open.name, Size: s.open.out.size, Compression: s.compression,
-		Opened: s.opened, Written: s.written,
+		Opened: s.opened, Written: s.written, Header: string(s.header),
 	}}, s.err
 }
 
@@ -271,7 +280,7 @@ func (s *folderSink) restore(state []unfinished) error {
 		if err != nil {
 			return explain(err, s.path)
 		}
-		if s.open == nil && u.Compression == s.compression && u.Size < int64(s.roll.Size) {
+		if s.open == nil && u.Compression == s.compression && u.Header == string(s.header) && u.Size < int64(s.roll.Size) {
 			s.open, s.opened, s.written = p, u.Opened, u.Written
 			continue
 		}

@@ -2,9 +2,11 @@ package file
 
 import (
 	"bytes"
+	"context"
 	"errors"
 
 	"github.com/weirstream/weir/sdk"
+	"github.com/weirstream/weir/sdk/format"
 )
 
 var (
@@ -14,7 +16,11 @@ var (
 
 // lineBuffer gathers values as lines, for few and large writes. It is made when
 // the first come.
-type lineBuffer struct{ b []byte }
+type lineBuffer struct {
+	b       []byte
+	encoder format.Encoder // nil: values are lines
+	encoded []byte         // scratch
+}
 
 // bufferSize is how much is written at once.
 const bufferSize = 1 << 20
@@ -25,6 +31,9 @@ const bufferSize = 1 << 20
 func (l *lineBuffer) add(c sdk.Column, n int, write func([]byte) error, fail func(i int, err error)) error {
 	if l.b == nil {
 		l.b = make([]byte, 0, bufferSize)
+	}
+	if l.encoder != nil {
+		return l.addEncoded(c, n, write, fail)
 	}
 	if c.Ends == nil {
 		return l.addConstant(c, n, write, fail)
@@ -67,6 +76,38 @@ func (l *lineBuffer) addConstant(c sdk.Column, n int, write func([]byte) error, 
 	return nil
 }
 
+// addEncoded adds what the encoder makes of values.
+func (l *lineBuffer) addEncoded(c sdk.Column, n int, write func([]byte) error, fail func(i int, err error)) error {
+	v, start := c.Data, uint32(0)
+	for i := range n {
+		if c.Ends != nil {
+			v, start = c.Data[start:c.Ends[i]], c.Ends[i]
+		}
+		if null(c, i) {
+			fail(i, errNull)
+			continue
+		}
+		// The formats of files ask nobody, so that there is nothing to wait for.
+		encoded, err := l.encoder.Encode(context.Background(), l.encoded[:0], v)
+		if err != nil {
+			fail(i, err)
+			continue
+		}
+		l.encoded = encoded
+		if err := l.put(encoded, write); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prefix puts something in front of the first line.
+func (l *lineBuffer) prefix(p []byte) {
+	if len(p) > 0 {
+		l.b = append(make([]byte, 0, bufferSize), p...)
+	}
+}
+
 // put adds one line, whatever its length.
 func (l *lineBuffer) put(v []byte, write func([]byte) error) error {
 	if len(v) >= cap(l.b)-len(l.b) {
@@ -94,10 +135,15 @@ func (l *lineBuffer) flush(write func([]byte) error) error {
 	return err
 }
 
+// null says whether value i is null.
+func null(c sdk.Column, i int) bool {
+	return c.Ends == nil && c.Data == nil || c.Nulls != nil && c.Nulls[i/8]&(1<<(i%8)) != 0
+}
+
 // unfit says why a value cannot be a line.
 func unfit(c sdk.Column, i int, v []byte) error {
 	switch {
-	case c.Ends == nil && c.Data == nil, c.Nulls != nil && c.Nulls[i/8]&(1<<(i%8)) != 0:
+	case null(c, i):
 		return errNull
 	case bytes.IndexByte(v, '\n') >= 0:
 		return errNewline

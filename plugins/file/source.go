@@ -16,10 +16,11 @@ import (
 // SourceConfig is the source's configuration.
 type SourceConfig struct {
 	Path      string        `weir:"path,required" doc:"A file, a folder (all files in it), or a glob; ** matches any number of folders. Names that begin with a dot are left out unless the path names them."`
-	Format    string        `weir:"format" default:"lines" enum:"lines" doc:"lines: each line without its newline is a record; a carriage return stays."`
-	Follow    bool          `weir:"follow" default:"false" doc:"Goes on as tail -F does: what is appended is read, a rotated file is read to its end and then the one that took its name, and new files are found."`
+	Format    string        `weir:"format" default:"lines" enum:"lines,json,csv" doc:"lines: each line without its newline is a record; a carriage return stays. json: each line is a JSON value. csv: each record becomes a JSON object. See docs/formats.md."`
+	CSV       *CSV          `weir:"csv" doc:"How csv is written."`
+	Follow    bool          `weir:"follow" default:"false" doc:"Goes on as tail -F does: what is appended is read, a rotated file is read to its end and then the one that took its name, and new files are found. At a restart it can be turned off, which reads what is there to its end, but not on."`
 	Start     string        `weir:"start" default:"beginning" enum:"beginning,end" doc:"Where reading begins in files that are there at the first start. Files found later are read from their beginning."`
-	SplitSize sdk.ByteSize  `weir:"split_size" default:"64MiB" min:"1" doc:"A larger plain file is divided into ranges of this size, which tasks read side by side. A followed or compressed file is never divided."`
+	SplitSize sdk.ByteSize  `weir:"split_size" default:"64MiB" min:"1" doc:"A larger plain file is divided into ranges of this size, which tasks read side by side. A followed or compressed file is never divided, nor is one of csv, whose values may hold newlines."`
 	Poll      time.Duration `weir:"poll" default:"200ms" min:"1ms" max:"1h" doc:"How often a followed file is looked at for more."`
 }
 
@@ -36,7 +37,7 @@ func (c *SourceConfig) Capabilities(caps *sdk.Capabilities) {
 
 // Validate implements [sdk.Validator].
 func (c *SourceConfig) Validate() []sdk.FieldError {
-	var faults []sdk.FieldError
+	faults := c.formatFaults()
 	if c.Start == "end" && !c.Follow {
 		faults = append(faults, sdk.Faultf("start", "end reads nothing without follow: true"))
 	}
@@ -47,7 +48,7 @@ func (c *SourceConfig) Validate() []sdk.FieldError {
 }
 
 // Probe implements [sdk.Prober].
-func (c *SourceConfig) Probe(context.Context, sdk.Owner) []sdk.FieldError {
+func (c *SourceConfig) Probe(context.Context, sdk.Probe) []sdk.FieldError {
 	files, err := c.list()
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errNoFile):
@@ -93,7 +94,9 @@ func Source() sdk.Component {
 		func(_ context.Context, cfg *SourceConfig, t *sdk.Task) (*source, error) { return newSource(cfg, t) },
 		sdk.Bounded(),
 		sdk.Description(`Files that end in .gz or .zst are read as what they hold. A line above the
-pipeline's max_record is a failed record, and reading goes on behind it.`),
+pipeline's max_record is a failed record, and reading goes on behind it. So is one that is not of the format.`),
 		sdk.Example("Every log of a folder", "path: logs/*.log\n"),
+		sdk.Example("Comma-separated values, with the names of the columns in the first line",
+			"path: orders/*.csv\nformat: csv\ncsv: {types: {id: integer, amount: number}}\n"),
 		sdk.Example("A growing file", "path: /var/log/app.log\nfollow: true\nstart: end\n"))
 }

@@ -3,6 +3,7 @@ package file
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -102,14 +103,21 @@ func (s *source) SplitsAfter(_ context.Context, at []byte) (fresh []sdk.Split[sp
 		if err := json.Unmarshal(at, &old); err != nil {
 			return nil, nil, false, fmt.Errorf("cursor of the file source: %w", err)
 		}
+		switch {
+		case old.Listed && s.cfg.Follow:
+			return nil, nil, false, sdk.Fatal(errors.New("follow cannot be turned on here: where the files ended that were read without it is not known; start over, or in a pipeline of another name with start: end"))
+		case old.Listed:
+			return nil, at, false, nil
+		}
 	}
 	files, err := s.cfg.list()
 	if err != nil {
 		return nil, nil, false, sdk.Fatal(err)
 	}
-	if s.cfg.Follow {
+	if s.cfg.Follow || at != nil {
+		old.Listed = !s.cfg.Follow
 		fresh, next, err = s.followed(files, old, at == nil)
-		return fresh, next, true, err
+		return fresh, next, s.cfg.Follow, err
 	}
 	before, total := int64(0), bytesOf(files)
 	for _, f := range files {
@@ -119,8 +127,8 @@ func (s *source) SplitsAfter(_ context.Context, at []byte) (fresh []sdk.Split[sp
 			fresh = append(fresh, r)
 		}
 	}
-	// Nothing is listed again.
-	return fresh, []byte("{}"), false, nil
+	next, err = json.Marshal(cursor{Listed: true})
+	return fresh, next, false, err
 }
 
 // ranges divides a file that is read once.
@@ -128,7 +136,7 @@ func (s *source) ranges(f found) []sdk.Split[split] {
 	size := f.info.Size()
 	one := split{Path: f.path, File: f.id, To: size, Size: size, Compression: compressionOf(f.path)}
 	step := int64(s.cfg.SplitSize)
-	if one.Compression != plain || size <= step {
+	if one.Compression != plain || size <= step || s.cfg.Format == formatCSV {
 		return []sdk.Split[split]{{ID: f.path + "@0", Data: one}}
 	}
 	var all []sdk.Split[split]

@@ -56,7 +56,7 @@ func TestAFileThatMayNotBeReadIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	asNobody(t, func() {
-		faults := s.cfg.Probe(t.Context(), sdk.Owner{})
+		faults := s.cfg.Probe(t.Context(), sdk.Probe{})
 		if len(faults) != 1 || faults[0].Field != "path" {
 			t.Fatalf("faults: %v", faults)
 		}

@@ -101,7 +101,7 @@ func TestFaults(t *testing.T) {
 	}{
 		{`{}`, []string{"outputs: is required"}},
 		{`{"outputs": {}}`, []string{"outputs: is required and empty"}},
-		{`{"outputs": {"a": "json.x >", "b": "'text'"}}`, []string{"outputs.a: the expression ends too early", "outputs.b: expected bool, but got string"}},
+		{`{"outputs": {"a": "json.x >", "b": "'text'"}}`, []string{"outputs.a: the expression ends too early", "outputs.b: a condition is true or false, this is of type string"}},
 		{`{"outputs": {"errors": "true"}}`, []string{`outputs.errors: "errors" is the output of failed records`}},
 		{`{"outputs": {"a.b": "true"}, "default": "no way"}`, []string{`outputs.a.b: "a.b" is no name for an output`, `default: "no way" is no name for an output`}},
 		{`{"outputs": {"a": "true"}, "default": ""}`, []string{`default: "" is no name for an output`}},

@@ -20,8 +20,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/ast"
@@ -60,7 +58,12 @@ type Program struct {
 	machine vm.VM
 	uses    Uses
 	source  string
+
+	unsteady []Unsteady
 }
+
+// variables are the names that Env has.
+var variables = []string{"value", "key", "timestamp", "headers", "json", "item"}
 
 // Compile compiles an expression. want is "bool" where it is a condition, empty
 // otherwise. The fault says where in the expression it is.
@@ -74,39 +77,23 @@ func Compile(e sdk.Expr, want string) (*Program, []sdk.FieldError) {
 	if err != nil {
 		return nil, []sdk.FieldError{fault(e, err)}
 	}
-	return &Program{program: program, uses: v.uses, source: e.Source}, nil
+	for i := range v.unsteady {
+		v.unsteady[i].Offset = inBytes(e.Source, v.unsteady[i].Offset)
+	}
+	return &Program{program: program, uses: v.uses, source: e.Source, unsteady: v.unsteady}, nil
 }
 
 // fault places an error of the compiler.
 func fault(e sdk.Expr, err error) sdk.FieldError {
 	var at *file.Error
 	if !errors.As(err, &at) {
-		return e.Faultf(0, "%v", err)
+		return e.Faultf(0, "%s", Plain(err.Error(), variables))
 	}
-	// The compiler counts characters, a fault counts bytes.
-	offset := 0
-	for n := 0; n < at.From && offset < len(e.Source); n++ {
-		_, size := utf8.DecodeRuneInString(e.Source[offset:])
-		offset += size
-	}
-	return e.Faultf(offset+1, "%s", plain(at.Message))
+	return e.Faultf(inBytes(e.Source, at.From)+1, "%s", Plain(at.Message, variables))
 }
 
 // cast is how the machine says that a condition gave something else.
 var cast = regexp.MustCompile(`^invalid operation: bool\((.*)\)$`)
-
-// token is how the compiler writes a token that it did not expect.
-var token = regexp.MustCompile(`unexpected token \w+\("(.*)"\)`)
-
-// plain puts what the compiler says into words for someone who has not read its
-// source.
-func plain(message string) string {
-	if name, ok := strings.CutPrefix(message, "unknown name "); ok {
-		return fmt.Sprintf("there is no variable or function %q", name)
-	}
-	message = strings.Replace(message, "unexpected token EOF", "the expression ends too early", 1)
-	return token.ReplaceAllString(message, `unexpected "$1"`)
-}
 
 // Uses returns the variables that the expression reads.
 func (p *Program) Uses() Uses { return p.uses }
@@ -139,9 +126,12 @@ func (p *Program) Bool(env *Env) (bool, error) {
 	return false, fmt.Errorf("expression %q: a condition gave %T instead of true or false", p.source, out)
 }
 
-// visitor notes which variables are read, and makes members of what is not there
-// nil.
-type visitor struct{ uses Uses }
+// visitor notes which variables are read and what is unsteady, and makes members of
+// what is not there nil.
+type visitor struct {
+	uses     Uses
+	unsteady []Unsteady
+}
 
 // Visit implements [ast.Visitor].
 func (v *visitor) Visit(node *ast.Node) {
@@ -161,6 +151,8 @@ func (v *visitor) Visit(node *ast.Node) {
 		case "item":
 			v.uses.Item = true
 		}
+	case *ast.BuiltinNode:
+		v.note(n)
 	case *ast.MemberNode:
 		if !n.Optional && open(n.Node) {
 			n.Optional = true

@@ -142,10 +142,17 @@ func TestMessagesAreInPlainWords(t *testing.T) {
 	for source, want := range map[string]string{
 		"json.a >":  "the expression ends too early",
 		"a b":       `unexpected "b"`,
-		"lenn(key)": `there is no variable or function "lenn"`,
+		"lenn(key)": `there is no variable or function "lenn"; did you mean "len"?`,
+		"payload":   `there is no variable or function "payload"; the variables are value, key, timestamp, headers, json, item`,
+		"key = 'a'": `unexpected "=": two values are compared by ==`,
+		"'yes'":     "a condition is true or false, this is of type string",
 		"1 + 'a'":   "invalid operation: + (mismatched types int and string)",
 	} {
-		_, faults := Compile(sdk.Expr{Source: source}, "")
+		condition := ""
+		if source == "'yes'" {
+			condition = "bool"
+		}
+		_, faults := Compile(sdk.Expr{Source: source}, condition)
 		if len(faults) != 1 || faults[0].Message != want {
 			t.Errorf("%s: %v, want %q", source, faults, want)
 		}
