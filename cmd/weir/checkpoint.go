@@ -18,6 +18,7 @@ import (
 	"github.com/weirstream/weir/checkpoint"
 	"github.com/weirstream/weir/checkpoint/storage"
 	"github.com/weirstream/weir/coordination"
+	"github.com/weirstream/weir/host/console"
 	"github.com/weirstream/weir/host/local"
 )
 
@@ -55,13 +56,8 @@ func (f *checkpointFlags) with(ctx context.Context, name string, do func(*stored
 	if err != nil && !errors.Is(err, coordination.ErrNotFound) {
 		return failed(err)
 	}
-	url := spec.Storage
-	if f.storage != "" {
-		url = f.storage
-	}
-	s.storage, err = local.OpenStorage(ctx, f.stateDir, name, url, storageOptions()...)
-	if err != nil {
-		return failed(fmt.Errorf("checkpoint storage: %w", err))
+	if s.storage, err = f.openStorage(ctx, name, spec); err != nil {
+		return err
 	}
 	defer func() { err = errors.Join(err, s.storage.Close()) }()
 	s.ledger = checkpoint.NewLedger(s.records, nil, name)
@@ -72,6 +68,20 @@ func (f *checkpointFlags) with(ctx context.Context, name string, do func(*stored
 	return do(s)
 }
 
+// openStorage opens the storage of a pipeline's checkpoints: the one that was last
+// used, unless a flag names another.
+func (f *checkpointFlags) openStorage(ctx context.Context, name string, spec local.Spec) (*storage.Storage, error) {
+	url := spec.Storage
+	if f.storage != "" {
+		url = f.storage
+	}
+	st, err := local.OpenStorage(ctx, f.stateDir, name, url, storageOptions()...)
+	if err != nil {
+		return nil, failed(fmt.Errorf("checkpoint storage: %w", err))
+	}
+	return st, nil
+}
+
 func newCheckpoint() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "checkpoint",
@@ -79,7 +89,7 @@ func newCheckpoint() *cobra.Command {
 		Long: `The commands below read the stored state of a pipeline that was run here. They may
 be used while it runs.`,
 	}
-	cmd.AddCommand(newCheckpointList(), newCheckpointShow(), newCheckpointVerify())
+	cmd.AddCommand(newCheckpointList(), newCheckpointShow(), newCheckpointExport(), newCheckpointVerify())
 	return cmd
 }
 
@@ -158,22 +168,17 @@ or the name of a savepoint; the default is the newest.`,
 
 // find returns the checkpoint of that number or savepoint name, or the newest.
 func (s *stored) find(which []string) (checkpoint.Record, error) {
-	all := append(append([]checkpoint.Record{}, s.history.Records...), s.history.Savepoints...)
-	if len(all) == 0 {
-		return checkpoint.Record{}, fmt.Errorf("pipeline %s has no checkpoint", s.name)
-	}
-	if len(which) == 0 {
-		return all[0], nil
-	}
-	var known []string
-	for _, r := range all {
-		number := strconv.FormatUint(r.N, 10)
-		if which[0] == number || which[0] == r.Savepoint && r.Savepoint != "" {
-			return r, nil
+	if len(which) > 0 {
+		r, _, err := s.history.Find(which[0])
+		if err != nil {
+			return r, fmt.Errorf("pipeline %s: %w", s.name, err)
 		}
-		known = append(known, number)
+		return r, nil
 	}
-	return checkpoint.Record{}, fmt.Errorf("pipeline %s has no checkpoint %q; there are: %s", s.name, which[0], strings.Join(known, ", "))
+	if r := s.history.Newest(); r != nil {
+		return *r, nil
+	}
+	return checkpoint.Record{}, fmt.Errorf("pipeline %s has no checkpoint", s.name)
 }
 
 func printDescription(w io.Writer, d checkpoint.Description, format outputFormat) error {
@@ -183,6 +188,16 @@ func printDescription(w io.Writer, d checkpoint.Description, format outputFormat
 	var b strings.Builder
 	r := d.Record
 	fmt.Fprintf(&b, "checkpoint %d of %s: %s, epoch %d, %s\n", r.N, r.CompletedAt.Local().Format(time.DateTime), r.State, r.Epoch, humanize.IBytes(uint64(r.Bytes)))
+	b.WriteString("\n" + rendered(taskTable(d)) + "\n")
+	shared := int64(0)
+	for _, n := range d.Nodes {
+		for _, task := range n.Tasks {
+			shared += task.Shared
+		}
+	}
+	if shared > 0 {
+		fmt.Fprintf(&b, "\n%s of it in files that an earlier checkpoint stored\n", humanize.IBytes(uint64(shared)))
+	}
 	var empty []string
 	for _, n := range d.Nodes {
 		t := plainTable()
@@ -204,6 +219,28 @@ func printDescription(w io.Writer, d checkpoint.Description, format outputFormat
 	}
 	_, err := io.WriteString(w, strings.ReplaceAll(b.String(), ", 1 tasks", ", 1 task"))
 	return err
+}
+
+// taskTable is a row a task: how large its state is, and how long its part took.
+func taskTable(d checkpoint.Description) table.Writer {
+	t := plainTable()
+	t.AppendHeader(table.Row{"NODE", "TASK", "SIZE", "SPLITS", "KEY GROUPS", "ALIGN", "PROCESS", "SNAPSHOT", "UPLOAD"})
+	some := func(n int) string {
+		if n == 0 {
+			return ""
+		}
+		return strconv.Itoa(n)
+	}
+	for _, n := range d.Nodes {
+		for _, task := range n.Tasks {
+			t.AppendRow(table.Row{
+				n.Name, task.Task, humanize.IBytes(uint64(task.Bytes)), some(task.Splits), some(task.KeyGroups),
+				console.Duration(task.Timing.Align), console.Duration(task.Timing.Process),
+				console.Duration(task.Timing.Snapshot), console.Duration(task.Timing.Upload),
+			})
+		}
+	}
+	return t
 }
 
 // entryRows adds a row for everything that a task has in a checkpoint.

@@ -11,17 +11,24 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/weirstream/weir/host/explain"
 	"github.com/weirstream/weir/host/pipeline"
 	"github.com/weirstream/weir/plugins/firstparty"
+	"github.com/weirstream/weir/plugins/testio"
 )
 
 // servePlugin is the hidden argument with which weir runs itself as the plugin
 // that holds the first-party components.
 const servePlugin = "__plugin"
+
+// serveTestPlugin does the same with the components that stand in for sources and
+// sinks under test.
+const serveTestPlugin = "__test-plugin"
 
 // Exit codes.
 const (
@@ -36,6 +43,10 @@ func main() {
 	// A plugin process must be quick to start and knows no commands.
 	if len(os.Args) == 2 && os.Args[1] == servePlugin {
 		firstparty.Serve()
+		return
+	}
+	if len(os.Args) == 2 && os.Args[1] == serveTestPlugin {
+		testio.Serve(currentVersion())
 		return
 	}
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
@@ -66,6 +77,9 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 		fmt.Fprintln(errOut, faults)
 	default:
 		fmt.Fprintln(errOut, "weir:", exit.err)
+		if code := explain.CodeOf(exit.err); code != "" {
+			fmt.Fprintf(errOut, "`weir explain %s` says more\n", code)
+		}
 	}
 	return exit.code
 }
@@ -88,6 +102,9 @@ func (e *exitError) Unwrap() error { return e.err }
 func failed(err error) error   { return &exitError{exitFailed, err} }
 func badInput(err error) error { return &exitError{exitInput, err} }
 
+// parsing is what Go's conversions put before what is wrong with a flag's value.
+var parsing = regexp.MustCompile(`strconv\.\w+: parsing "[^"]*": |time: (invalid duration) "[^"]*"`)
+
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "weir",
@@ -98,11 +115,27 @@ run the same command again.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fmt.Errorf("%w\nsee %s --help", err, cmd.CommandPath())
+		said := parsing.ReplaceAllString(err.Error(), "$1")
+		return fmt.Errorf("%s\nsee %s --help", said, cmd.CommandPath())
 	})
-	root.AddCommand(newRun(), newValidate(), newPlugin(), newCheckpoint(), newVersion())
+	for _, group := range []struct {
+		title    string
+		commands []*cobra.Command
+	}{
+		{"Write a pipeline:", []*cobra.Command{newInit(), newValidate(), newTest(), newPlugin(), newExplain()}},
+		{"Run and watch it:", []*cobra.Command{newRun(), newList(), newStatus(), newLogs(), newTap(), newWait(), newSavepoint(), newStop()}},
+		{"Change what has run:", []*cobra.Command{newPlan(), newOffsets(), newCheckpoint()}},
+		{"In a cluster:", []*cobra.Command{newServe(), newSubmit(), newResume(), newDelete(), newRescale(), newHosts(), newDrain()}},
+	} {
+		root.AddGroup(&cobra.Group{ID: group.title, Title: group.title})
+		for _, cmd := range group.commands {
+			cmd.GroupID = group.title
+			root.AddCommand(cmd)
+		}
+	}
+	root.AddCommand(newMan(), newVersion())
+	completeNames(root)
 	// A command that only has commands below it runs to say so.
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if not .HasAvailableSubCommands}}", 1))
 	for _, cmd := range append(root.Commands(), root) {

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"github.com/weirstream/weir/host/catalog"
 	"github.com/weirstream/weir/host/pipeline"
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
@@ -24,14 +26,23 @@ type probeFinding struct {
 }
 
 func (f probeFinding) String() string {
-	path := "nodes." + f.Node
+	fault := f.fault("")
+	if f.Warning {
+		return fmt.Sprintf("%s: warning: %s", fault.Field, f.Message)
+	}
+	return fmt.Sprintf("%s: %s", fault.Field, f.Message)
+}
+
+// fault is the finding as one of the file: components know nothing of places in it.
+func (f probeFinding) fault(file string) pipeline.Fault {
+	out := pipeline.Fault{File: file, Line: 1, Column: 1, Field: "nodes." + f.Node, Message: f.Message, Code: pipeline.CodeProbe}
 	if f.Field != "" {
-		path += ".config." + f.Field
+		out.Field += ".config." + f.Field
 	}
 	if f.Warning {
-		return fmt.Sprintf("%s: warning: %s", path, f.Message)
+		out.Severity = pipeline.SeverityWarning
 	}
-	return fmt.Sprintf("%s: %s", path, f.Message)
+	return out
 }
 
 // probe lets all nodes ask the outside at the same time. The findings are in the
@@ -49,14 +60,15 @@ func probe(ctx context.Context, c *catalog.Catalog, p *pipeline.Pipeline) []prob
 		wg.Go(func() {
 			r, err := c.Probe(ctx, plugins[n.Plugin], &pluginv1.ProbeRequest{
 				Kind: n.Kind, Component: n.Component, Config: n.Config, SecretPaths: n.SecretPaths,
-				Owner: &pluginv1.Owner{Pipeline: p.Name, Node: n.ID},
+				Owner:        &pluginv1.Owner{Pipeline: p.Name, Node: n.ID},
+				CommitWithin: durationpb.New(p.CommitWithin()),
 			})
 			if err != nil {
-				found[i] = []probeFinding{{Node: n.Name, Message: err.Error()}}
+				found[i] = []probeFinding{{Node: n.Name, Message: p.Mask(err.Error())}}
 				return
 			}
 			for _, f := range r.GetFaults() {
-				found[i] = append(found[i], probeFinding{Node: n.Name, Field: f.Path, Message: f.Message, Warning: f.Warning})
+				found[i] = append(found[i], probeFinding{Node: n.Name, Field: f.Path, Message: p.Mask(f.Message), Warning: f.Warning})
 			}
 		})
 	}

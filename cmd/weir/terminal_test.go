@@ -3,13 +3,11 @@
 package main
 
 import (
-	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -18,22 +16,9 @@ import (
 )
 
 // A screen is what a terminal of some size has received.
-type screen struct {
-	mu    sync.Mutex
-	bytes bytes.Buffer
-}
+type screen struct{ lockedBuffer }
 
-func (s *screen) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.bytes.Write(p)
-}
-
-func (s *screen) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return strings.ReplaceAll(s.bytes.String(), "\r\n", "\n")
-}
+func (s *screen) String() string { return strings.ReplaceAll(s.lockedBuffer.String(), "\r\n", "\n") }
 
 // pictures are the tables that were drawn, oldest first: each begins where the one
 // before it was erased.

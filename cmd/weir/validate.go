@@ -15,6 +15,7 @@ import (
 	"github.com/weirstream/weir/host/console"
 	"github.com/weirstream/weir/host/pipeline"
 	"github.com/weirstream/weir/host/process"
+	"github.com/weirstream/weir/host/sarif"
 )
 
 // validation is what validate says about one file.
@@ -31,6 +32,7 @@ func newValidate() *cobra.Command {
 		format     outputFormat
 		pluginDirs []string
 		connect    bool
+		schemaOnly bool
 	)
 	cmd := &cobra.Command{
 		Use:   "validate FILE...",
@@ -39,16 +41,27 @@ func newValidate() *cobra.Command {
 every component. It lists all faults as file:line:column: field: message, and for
 a file without any the guarantee that holds for each sink, and why.
 
-It exits with 2 if there is any fault.`,
-		Args: arguments(1, -1),
+It exits with 2 if there is any fault.
+
+With --schema it prints a JSON Schema of pipeline files instead, with the
+parameters of every component that is installed and of the plugins that FILE
+declares. An editor with a YAML language server completes and checks a file that
+begins with
+
+  # yaml-language-server: $schema=weir.schema.json`,
+		Args: func(cmd *cobra.Command, files []string) error {
+			if schemaOnly {
+				return arguments(0, 1)(cmd, files)
+			}
+			return arguments(1, -1)(cmd, files)
+		},
 		RunE: func(cmd *cobra.Command, files []string) error {
-			var all []validation
-			for _, file := range files {
-				v, err := validateFile(cmd.Context(), file, pluginDirs, connect)
-				if err != nil {
-					return failed(err)
-				}
-				all = append(all, v)
+			if schemaOnly {
+				return printSchema(cmd.Context(), cmd.OutOrStdout(), strings.Join(files, ""), pluginDirs)
+			}
+			all, err := validateFiles(cmd.Context(), files, pluginDirs, connect)
+			if err != nil {
+				return failed(err)
 			}
 			if err := printValidations(cmd.OutOrStdout(), all, format); err != nil {
 				return failed(err)
@@ -61,33 +74,63 @@ It exits with 2 if there is any fault.`,
 			return nil
 		},
 	}
-	format.flag(cmd)
+	format.flag(cmd, formatSARIF)
 	pluginDirFlag(cmd, &pluginDirs)
+	cmd.Flags().BoolVar(&schemaOnly, "schema", false, "print the JSON Schema of pipeline files")
 	cmd.Flags().BoolVar(&connect, "connect", false, "let components ask the outside too: can it be reached, is it allowed")
 	return cmd
 }
 
-func validateFile(ctx context.Context, file string, pluginDirs []string, connect bool) (v validation, err error) {
-	v.File = file
-	err = withCatalog(ctx, filepath.Dir(file), pluginDirs, func(c *catalog.Catalog) error {
-		p, report := pipeline.Load(ctx, file, pipeline.Options{Catalog: c})
-		v.OK, v.Faults = report.OK(), append([]pipeline.Fault{}, report.Faults...)
-		if p == nil {
+// validateFiles checks the files in turn. Files of one folder that follow each other
+// share the plugin processes.
+func validateFiles(ctx context.Context, files, pluginDirs []string, connect bool) ([]validation, error) {
+	var all []validation
+	for len(files) > 0 {
+		dir, n := filepath.Dir(files[0]), 1
+		for n < len(files) && filepath.Dir(files[n]) == dir {
+			n++
+		}
+		err := withCatalog(ctx, dir, pluginDirs, func(c *catalog.Catalog) error {
+			for _, file := range files[:n] {
+				all = append(all, validateFile(ctx, c, file, connect))
+			}
 			return nil
+		})
+		if err != nil {
+			return nil, err
 		}
-		v.Guarantees = p.Guarantees
-		if connect {
-			v.Probes = probe(ctx, c, p)
-			v.OK = v.OK && len(probeFaults(v.Probes)) == 0
-		}
-		return nil
-	})
-	return v, err
+		files = files[n:]
+	}
+	return all, nil
+}
+
+func validateFile(ctx context.Context, c *catalog.Catalog, file string, connect bool) validation {
+	p, report := pipeline.Load(ctx, file, pipeline.Options{Catalog: c})
+	v := validation{File: file, OK: report.OK(), Faults: append([]pipeline.Fault{}, report.Faults...)}
+	if p == nil {
+		return v
+	}
+	v.Guarantees = p.Guarantees
+	if connect {
+		v.Probes = probe(ctx, c, p)
+		v.OK = v.OK && len(probeFaults(v.Probes)) == 0
+	}
+	return v
 }
 
 func printValidations(w io.Writer, all []validation, format outputFormat) error {
-	if format == formatJSON {
+	switch format {
+	case formatJSON:
 		return json.NewEncoder(w).Encode(all)
+	case formatSARIF:
+		var faults []pipeline.Fault
+		for _, v := range all {
+			faults = append(faults, v.Faults...)
+			for _, f := range v.Probes {
+				faults = append(faults, f.fault(v.File))
+			}
+		}
+		return sarif.Write(w, currentVersion(), faults)
 	}
 	var b strings.Builder
 	for _, v := range all {
@@ -107,12 +150,12 @@ func printValidations(w io.Writer, all []validation, format outputFormat) error 
 }
 
 // withCatalog calls f with a catalog whose processes end when f has returned.
-func withCatalog(ctx context.Context, dir string, pluginDirs []string, f func(*catalog.Catalog) error) (err error) {
+func withCatalog(ctx context.Context, dir string, pluginDirs []string, f func(*catalog.Catalog) error, changes ...func(*catalog.Config)) (err error) {
 	sockets, remove, err := process.SocketDir("")
 	if err != nil {
 		return err
 	}
-	c, err := newCatalog(dir, pluginDirs, process.Options{SocketDir: sockets})
+	c, err := newCatalog(dir, pluginDirs, process.Options{SocketDir: sockets}, changes...)
 	if err != nil {
 		return err
 	}
