@@ -12,8 +12,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/weirstream/weir/internal/testserver/kafkatest"
 )
 
 // lab holds what cases share: the binaries and the input.
@@ -23,12 +26,17 @@ type lab struct {
 	weir           string
 	plugin         string // weir-plugin-bench
 	pluginWithFile string // weir-plugin-benchfile
-	profile        string
 	runs           int
 	last           summary // of the newest run
+	// beside, if it is set, runs beside each run until its ctx ends.
+	beside func(ctx context.Context, stateDir string)
+	broker *kafkatest.Cluster
+	topics map[string]bool // that are filled
 }
 
-func newLab(ctx context.Context, dir string, keep bool) (*lab, error) {
+// newLab builds what cases run; its processes write CPU profiles into a folder,
+// unless that is empty.
+func newLab(ctx context.Context, dir string, keep bool, profile string) (*lab, error) {
 	if dir == "" {
 		dir = os.TempDir()
 		if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
@@ -39,7 +47,12 @@ func newLab(ctx context.Context, dir string, keep bool) (*lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &lab{dir: dir, keep: keep}
+	l := &lab{dir: dir, keep: keep, topics: map[string]bool{}}
+	overlay, err := profiled(profile, dir)
+	if err != nil {
+		l.close()
+		return nil, err
+	}
 	for _, b := range []struct {
 		into *string
 		pkg  string
@@ -47,7 +60,7 @@ func newLab(ctx context.Context, dir string, keep bool) (*lab, error) {
 		{&l.weir, "./cmd/weir"}, {&l.plugin, "./bench/weir-plugin-bench"}, {&l.pluginWithFile, "./bench/weir-plugin-benchfile"},
 	} {
 		*b.into = filepath.Join(dir, filepath.Base(b.pkg))
-		cmd := exec.CommandContext(ctx, "go", "build", "-o", *b.into, b.pkg)
+		cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"build"}, overlay, []string{"-o", *b.into, b.pkg})...)
 		cmd.Stderr = os.Stderr
 		if err := cmd.Run(); err != nil {
 			l.close()
@@ -58,6 +71,9 @@ func newLab(ctx context.Context, dir string, keep bool) (*lab, error) {
 }
 
 func (l *lab) close() {
+	if l.broker != nil {
+		l.broker.Stop()
+	}
 	if !l.keep {
 		os.RemoveAll(l.dir)
 	}
@@ -109,8 +125,14 @@ type summary struct {
 	PeakInFlight uint64 `json:"peak_bytes_in_flight"`
 }
 
-// once runs a pipeline in a process of its own and measures it.
+// once runs a pipeline in a process of its own, that brings each record to its
+// sinks, and measures it.
 func (l *lab) once(ctx context.Context, name string, pipeline func(out string) (string, error), records uint64, files bool) (Result, error) {
+	return l.onceTo(ctx, name, pipeline, records, records, files)
+}
+
+// onceTo is once with another number of records at each sink.
+func (l *lab) onceTo(ctx context.Context, name string, pipeline func(out string) (string, error), records, results uint64, files bool) (Result, error) {
 	l.runs++
 	work := filepath.Join(l.dir, fmt.Sprintf("run-%d", l.runs))
 	out := filepath.Join(work, "out")
@@ -131,15 +153,14 @@ func (l *lab) once(ctx context.Context, name string, pipeline func(out string) (
 	cmd := exec.CommandContext(ctx, l.weir, "run", file, "--state-dir", filepath.Join(work, "state"), "-o", "json", "--progress", "none", "--log-level", "warn")
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if l.profile != "" {
-		cmd.Env = append(os.Environ(), "WEIR_CPUPROFILE="+filepath.Join(l.profile, fmt.Sprintf("%s-%d", name, l.runs)))
-	}
 	began := time.Now()
 	if err := cmd.Start(); err != nil {
 		return Result{}, err
 	}
 	peak := samplePSS(cmd.Process.Pid)
+	leave := l.accompany(ctx, filepath.Join(work, "state"))
 	err = cmd.Wait()
+	leave()
 	pss := peak()
 	took := time.Since(began)
 	if err != nil {
@@ -156,8 +177,8 @@ func (l *lab) once(ctx context.Context, name string, pipeline func(out string) (
 	var bytesIn uint64
 	for _, n := range s.Nodes {
 		if n.Kind == "sink" {
-			if n.In != records {
-				return Result{}, fmt.Errorf("sink %s got %d records, expected %d", n.Name, n.In, records)
+			if n.In != results {
+				return Result{}, fmt.Errorf("sink %s got %d records, expected %d", n.Name, n.In, results)
 			}
 			bytesIn = n.BytesIn
 		}
@@ -177,6 +198,23 @@ func (l *lab) once(ctx context.Context, name string, pipeline func(out string) (
 		Checkpoints:     s.Checkpoints,
 		MedianOf:        1,
 	}, nil
+}
+
+// accompany starts what runs beside a run; leave ends it and waits for it.
+func (l *lab) accompany(ctx context.Context, stateDir string) (leave func()) {
+	if l.beside == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l.beside(ctx, stateDir)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 // checkLines counts lines and bytes of everything published in a folder.

@@ -31,12 +31,15 @@ type Result struct {
 	CPUNsPerRecord  float64 `json:"cpu_ns_per_record"`
 	PSSPeakMiB      float64 `json:"pss_peak_mib"`
 	AllocsPerRecord float64 `json:"allocs_per_record"` // of the host
-	Checkpoints     int     `json:"checkpoints,omitempty"`
-	P50us           float64 `json:"p50_us,omitempty"`
-	P99us           float64 `json:"p99_us,omitempty"`
+	// BrokerCPUNsPerRecord is a Kafka broker's, beside our own.
+	BrokerCPUNsPerRecord float64 `json:"broker_cpu_ns_per_record,omitempty"`
+	Checkpoints          int     `json:"checkpoints,omitempty"`
+	P50us                float64 `json:"p50_us,omitempty"`
+	P99us                float64 `json:"p99_us,omitempty"`
 	// What only some cases have.
 	StartupMs         float64 `json:"startup_ms,omitempty"`
 	OverheadPercent   float64 `json:"overhead_percent,omitempty"`
+	EdgeNsPerRecord   float64 `json:"edge_ns_per_record,omitempty"`
 	BarrierToRecordMs float64 `json:"barrier_to_record_ms,omitempty"`
 	BytesInFlight     uint64  `json:"bytes_in_flight,omitempty"`
 	InFlightDrainMs   float64 `json:"in_flight_drain_ms,omitempty"`
@@ -57,7 +60,7 @@ func main() {
 		dir     = flag.String("dir", "", "where the files lie; the default is /dev/shm where it exists")
 		keep    = flag.Bool("keep", false, "leave the output there")
 		list    = flag.Bool("list", false, "list the cases")
-		profile = flag.String("profile", "", "folder for CPU profiles of the host, one a run")
+		profile = flag.String("profile", "", "folder for CPU profiles, one a process and second: go tool pprof adds them up")
 	)
 	flag.Parse()
 	if *list {
@@ -84,12 +87,11 @@ func run(ctx context.Context, names string, records uint64, runs int, format, di
 	if len(chosen) == 0 {
 		return fmt.Errorf("no case %q; -list shows them", names)
 	}
-	lab, err := newLab(ctx, dir, keep)
+	lab, err := newLab(ctx, dir, keep, profile)
 	if err != nil {
 		return err
 	}
 	defer lab.close()
-	lab.profile = profile
 	if format == "text" {
 		fmt.Printf("files in %s\n%-24s %12s %14s %10s %9s %8s  %s\n", lab.dir, "case", "records/s", "CPU ns/record", "seconds", "PSS MiB", "allocs", "")
 	}
@@ -122,11 +124,13 @@ func (r Result) extra() string {
 			parts = append(parts, fmt.Sprintf(format, v))
 		}
 	}
+	add("broker %.0f ns/record", r.BrokerCPUNsPerRecord)
 	add("%.0f checkpoints", float64(r.Checkpoints))
 	add("p50 %.0f us", r.P50us)
 	add("p99 %.0f us", r.P99us)
 	add("first record after %.0f ms", r.StartupMs)
 	add("overhead %.1f%%", r.OverheadPercent)
+	add("%.0f ns/record over a forward edge", r.EdgeNsPerRecord)
 	add("barrier to record %.0f ms", r.BarrierToRecordMs)
 	add("of which draining %.0f ms", r.InFlightDrainMs)
 	add("%.0f bytes in flight", float64(r.BytesInFlight))

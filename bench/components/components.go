@@ -14,7 +14,7 @@ import (
 
 // Components returns all of them.
 func Components() []sdk.Component {
-	return []sdk.Component{Upper(), Pass(), Latency(), Slow(), FirstSink()}
+	return []sdk.Component{Upper(), Pass(), Keys(), Count(), Latency(), Slow(), FirstSink()}
 }
 
 // None is an empty configuration.
