@@ -245,3 +245,12 @@ func containing(lines []string, part string) []string {
 	}
 	return some
 }
+
+// TestTheCasesOfPipelines runs the test cases that lie beside the examples.
+func TestTheCasesOfPipelines(t *testing.T) {
+	l := newLab(t, "access-log")
+	out, err := l.command("test", "examples").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), " passed, 0 failed") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/weirstream/weir/internal/pyenv"
 )
 
 // weir is the binary under test.
@@ -41,6 +43,7 @@ func TestMain(m *testing.M) {
 			fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
 			return 1
 		}
+		defer broker.Stop()
 		return m.Run()
 	}())
 }
@@ -56,6 +59,9 @@ type lab struct {
 func newLab(t *testing.T, name string, env ...string) *lab {
 	t.Helper()
 	l := &lab{t: t, name: name, root: t.TempDir(), env: env}
+	if name == "python" {
+		l.env = append(l.env, "PYTHON="+pyenv.Python(t, ".."))
+	}
 	if err := os.CopyFS(filepath.Join(l.root, "examples", name), os.DirFS(name)); err != nil {
 		t.Fatal(err)
 	}

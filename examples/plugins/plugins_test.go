@@ -61,6 +61,15 @@ func TestMaskIsAPluginOfItsOwnModule(t *testing.T) {
 	if !slices.Contains(faults, "kep") {
 		t.Errorf("faults at %q", faults)
 	}
+
+	weir := filepath.Join(t.TempDir(), "weir")
+	command(t, ".", "go", "build", "-o", weir, "../../cmd/weir")
+	report := command(t, filepath.Dir(binary), weir, "plugin", "test", binary)
+	for _, component := range []string{"operator mask:", "operator mask (pseudonyms):", "operator upper:"} {
+		if !strings.Contains(report, component) {
+			t.Errorf("the conformance kit does not know %q:\n%s", component, report)
+		}
+	}
 }
 
 // build copies a plugin's module out of the repository, tests it there and builds
@@ -83,14 +92,16 @@ func build(t *testing.T, name string) string {
 	return binary
 }
 
-func command(t *testing.T, dir, name string, args ...string) {
+func command(t *testing.T, dir, name string, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOWORK=off")
-	if out, err := cmd.CombinedOutput(); err != nil {
+	out, err := cmd.CombinedOutput()
+	if err != nil {
 		t.Fatalf("%s: %v\n%s", strings.Join(cmd.Args, " "), err, out)
 	}
+	return string(out)
 }
 
 // start runs a plugin process as a host does.
