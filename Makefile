@@ -15,6 +15,11 @@
 
 GO    ?= go
 TOOL  := $(GO) tool -modfile=tools/go.mod
+# Runs every test, and each that failed once more, unless many did or
+# the race detector spoke. What passes only then is listed at the end: it is to be
+# mended all the same.
+TESTS := $(TOOL) gotestsum --format standard-quiet --rerun-fails=1 --rerun-fails-max-failures=8 \
+         --rerun-fails-run-root-test --rerun-fails-abort-on-data-race
 GOFILES = $(shell git ls-files '*.go' ':!*.pb.go')
 
 .PHONY: all build test race fault lint fmt vet staticcheck vuln proto proto-check client docs cross clean
@@ -28,7 +33,7 @@ test:
 	$(GO) mod download
 	$(GO) vet ./...
 	$(GO) vet -tags cloud ./cmd/weir
-	$(GO) test -race -timeout 20m ./...
+	$(TESTS) --packages=./... -- -race -timeout 20m
 	# The race detector slows the simulations tenfold: their schedules run without.
 	$(GO) test -timeout 10m -run Simulation ./checkpoint
 	# The ZooKeeper library has a data race where connections are cut all the time.
