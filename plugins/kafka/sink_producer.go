@@ -105,6 +105,7 @@ type partition struct {
 	queue   []span
 	queued  int // records
 	running bool
+	failed  bool          // nothing is sent any more
 	more    chan struct{} // a token when a full batch waits
 
 	// The sender's own, and the loop's while nothing is on its way.
@@ -124,8 +125,12 @@ func (p *partition) String() string { return fmt.Sprintf("topic %q, partition %d
 
 // put hands records over.
 func (p *partition) put(s span) {
-	s.retain()
 	p.mu.Lock()
+	if p.failed { // as the backlog tells the loop at its next look
+		p.mu.Unlock()
+		return
+	}
+	s.retain()
 	p.queue = append(p.queue, s)
 	p.queued += s.size * s.len() / s.batch.Len()
 	full := p.queued >= p.producer.batchSize
@@ -149,7 +154,6 @@ func (p *partition) send() {
 	for p.take() {
 		reusable, err := p.deliver(e)
 		if err != nil {
-			p.producer.backlog.fail(err)
 			p.drop()
 			return
 		}
@@ -196,10 +200,10 @@ func (p *partition) wait() {
 	}
 }
 
-// drop lets go of everything when the writer has failed. Nothing more is sent:
-// running stays true.
+// drop lets go of everything when the writer has failed.
 func (p *partition) drop() {
 	p.mu.Lock()
+	p.failed = true
 	left := append(p.pending, p.queue...)
 	p.pending, p.queue = nil, nil
 	p.mu.Unlock()
@@ -251,8 +255,9 @@ func (p *partition) encode(e *recordbatch.Encoder) (taken []span) {
 	return taken
 }
 
-// deliver sends one batch until it is resolved. The encoder's memory must not be
-// used again where a try has not been answered: it may still be read.
+// deliver sends one batch until it is resolved, or fails the writer. The encoder's
+// memory must not be used again where a try has not been answered: it may still be
+// read.
 func (p *partition) deliver(e *recordbatch.Encoder) (reusable bool, err error) {
 	session := p.producer.session
 	if p.session != session {
@@ -260,6 +265,11 @@ func (p *partition) deliver(e *recordbatch.Encoder) (reusable bool, err error) {
 	}
 	taken := p.encode(e)
 	defer func() {
+		if err != nil {
+			// Before the records are let go of: a flush that saw none left and no
+			// error would call them delivered.
+			p.producer.backlog.fail(err)
+		}
 		for i := range taken {
 			taken[i].settle()
 		}
