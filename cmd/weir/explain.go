@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weirstream/weir/host/explain"
+	"github.com/weirstream/weir/host/pipeline"
 )
 
 func newExplain() *cobra.Command {
@@ -27,7 +28,7 @@ it in its last line.`,
 			if len(args) == 1 {
 				e, ok := explain.Find(args[0])
 				if !ok {
-					return badInput(fmt.Errorf("there is no code %q; `weir explain` lists all", args[0]))
+					return badInput(unknownCode(args[0]))
 				}
 				entries = []explain.Entry{e}
 			}
@@ -36,6 +37,26 @@ it in its last line.`,
 	}
 	format.flag(cmd, formatMarkdown)
 	return cmd
+}
+
+// unknownCode says which code was probably meant: the one that is spelt almost so, or
+// those of other areas that end so.
+func unknownCode(code string) error {
+	var codes, names []string
+	byName := map[string][]string{}
+	for _, e := range explain.All() {
+		_, name, _ := strings.Cut(e.Code, ".")
+		codes, names = append(codes, e.Code), append(names, name)
+		byName[name] = append(byName[name], e.Code)
+	}
+	meant := byName[pipeline.Nearest(code[strings.LastIndex(code, ".")+1:], names)]
+	if near := pipeline.Nearest(code, codes); near != "" {
+		meant = []string{near}
+	}
+	if len(meant) > 0 {
+		return fmt.Errorf("there is no code %q (did you mean %s?)", code, strings.Join(meant, " or "))
+	}
+	return fmt.Errorf("there is no code %q; `weir explain` lists all", code)
 }
 
 func printEntries(w io.Writer, entries []explain.Entry, list bool, format outputFormat) error {

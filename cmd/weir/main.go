@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/weirstream/weir/host/explain"
 	"github.com/weirstream/weir/host/pipeline"
@@ -116,7 +117,7 @@ run the same command again.`,
 		SilenceUsage:  true,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		said := parsing.ReplaceAllString(err.Error(), "$1")
+		said := parsing.ReplaceAllString(err.Error(), "$1") + meantFlag(cmd, err)
 		return fmt.Errorf("%s\nsee %s --help", said, cmd.CommandPath())
 	})
 	for _, group := range []struct {
@@ -144,6 +145,31 @@ run the same command again.`,
 		}
 	}
 	return root
+}
+
+// meantFlag is a hint at the flag that an unknown one was probably meant to be; a long
+// one with a single dash is one too.
+func meantFlag(cmd *cobra.Command, err error) string {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return ""
+	}
+	written := unknown.GetSpecifiedName()
+	if short := unknown.GetSpecifiedShortnames(); short != "" {
+		if written, _, _ = strings.Cut(short, "="); len(written) == 1 {
+			return ""
+		}
+	}
+	var known []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			known = append(known, f.Name)
+		}
+	})
+	if meant := pipeline.Nearest(written, known); meant != "" {
+		return " (did you mean --" + meant + "?)"
+	}
+	return ""
 }
 
 // noSuchCommand refuses the arguments of a command that only has commands below it.

@@ -76,7 +76,7 @@ func (l *loader) deadLetterTarget(f *failure) *draft {
 	}
 	switch {
 	case target == nil:
-		if meant := l.byName[nearest(f.target, names)]; meant != nil {
+		if meant := l.byName[Nearest(f.target, names)]; meant != nil {
 			meant.unresolved = true
 		}
 		l.fault(f.targetAt, CodeDeadLetter, Suggest(f.target, names), "there is no node %q for dead letters", f.target)

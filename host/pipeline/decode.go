@@ -82,7 +82,7 @@ func (l *loader) unknownField(f field, path string, known []string) {
 		hint = "no fields are known here"
 	}
 	l.faultKey(f, CodeUnknownField, hint, "unknown field %q", f.name)
-	if meant := nearest(f.name, known); meant != "" {
+	if meant := Nearest(f.name, known); meant != "" {
 		l.meant[yamlfile.Key(path, meant)] = true
 	}
 }
@@ -167,7 +167,7 @@ func (l *loader) oneOf(f field, allowed ...string) (string, bool) {
 	s, ok := l.text(f)
 	if ok && !slices.Contains(allowed, s) {
 		hint := ""
-		if best := nearest(f.Written(), allowed); best != "" {
+		if best := Nearest(f.Written(), allowed); best != "" {
 			hint = fmt.Sprintf("did you mean %q?", best)
 		}
 		l.fault(f, CodeValue, hint, "must be one of %s, not %s", enumerate(allowed), shown(f.Value))

@@ -125,7 +125,7 @@ func (l *loader) draft(d *draft) {
 	if l.meant[yamlfile.Key(d.at.path, "input")] {
 		d.unresolved = true
 		for _, e := range l.entries(d.at) {
-			if nearest(e.name, nodeFields) == "input" {
+			if Nearest(e.name, nodeFields) == "input" {
 				d.misspelt = append(d.misspelt, words(e.Value)...)
 			}
 		}

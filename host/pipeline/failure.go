@@ -58,7 +58,7 @@ func (l *loader) shortOnError(f field, x *failure) {
 		l.fault(f, CodeValue, "write {dead_letter: NODE}", "dead letters need a node that they go to")
 	default:
 		hint := "allowed: " + onErrorForms
-		if best := nearest(f.Written(), []string{"fail", "skip"}); best != "" {
+		if best := Nearest(f.Written(), []string{"fail", "skip"}); best != "" {
 			hint = Suggest(f.Written(), []string{"fail", "skip"})
 		}
 		l.fault(f, CodeValue, hint, "%s is no way to treat a failed record", shown(f.Value))

@@ -105,7 +105,7 @@ func (l *loader) origin(d *draft, c connection) *draft {
 	from := l.byName[c.node]
 	if from == nil {
 		names := l.nodeNames(d)
-		if meant := l.byName[nearest(c.node, names)]; meant != nil {
+		if meant := l.byName[Nearest(c.node, names)]; meant != nil {
 			meant.mentioned = true
 		}
 		l.fault(c.at, CodeUnknownNode, Suggest(c.node, names), "there is no node %q", c.node)
@@ -140,7 +140,7 @@ func (l *loader) port(d *draft, c connection) (string, bool) {
 	case c.port != "":
 		if !d.portFault {
 			hint := Suggest(c.port, names)
-			if form := []string{"from", "partition"}; nearest(c.port, names) == "" && nearest(c.port, form) != "" {
+			if form := []string{"from", "partition"}; Nearest(c.port, names) == "" && Nearest(c.port, form) != "" {
 				hint = Suggest(c.port, form)
 			}
 			l.faultKey(c.portAt, CodeUnknownPort, hint, "%s has no input port %q", d.component.fullName(), c.port)

@@ -12,7 +12,7 @@ func Suggest(name string, known []string) string {
 	if len(known) == 0 {
 		return ""
 	}
-	if best := nearest(name, known); best != "" {
+	if best := Nearest(name, known); best != "" {
 		return fmt.Sprintf("did you mean %q?", best)
 	}
 	return "known: " + enumerate(known)
@@ -27,9 +27,9 @@ func enumerate(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// nearest returns the known name that differs from name by the fewest edits, if
-// these are few for its length.
-func nearest(name string, known []string) string {
+// Nearest returns the known name that differs from name by the fewest edits, or ""
+// where none is near enough for its length. Case and separators do not count.
+func Nearest(name string, known []string) string {
 	const longest, most = 32, 500 // beyond them the search would take long and help nobody
 	if len(name) > longest {
 		return ""

@@ -80,7 +80,7 @@ func (c *checker) str(f field, p *pluginv1.Parameter) (any, bool) {
 	if enum := p.GetEnum(); len(enum) > 0 && !slices.Contains(enum, s) {
 		hint := ""
 		if !p.GetSecret() {
-			if best := nearest(f.Written(), enum); best != "" {
+			if best := Nearest(f.Written(), enum); best != "" {
 				hint = fmt.Sprintf("did you mean %q?", best)
 			}
 		}

@@ -83,7 +83,7 @@ func TestHintsNameWhatWasMeant(t *testing.T) {
 		"paralelism": "parallelism", "nmae": "name", "max-parallelism": "max_parallelism", "NODES": "nodes",
 		"bootstrap_servers": "bootstrap.servers", "node": "nodes", "zzz": "", "": "", "isolation": "",
 	} {
-		if got := nearest(name, known); got != want {
+		if got := Nearest(name, known); got != want {
 			t.Errorf("%q: %q, want %q", name, got, want)
 		}
 	}
