@@ -37,7 +37,10 @@ type NodeState struct {
 	// Fingerprint of that part of the node's specification that its state
 	// depends on.
 	Fingerprint string `json:"fingerprint,omitempty"`
-	Ended       bool   `json:"ended,omitempty"`
+	// Backend is where its state by key was kept, as a pipeline file says it: memory or
+	// disk. Empty where there is none, and where an earlier version wrote it.
+	Backend string `json:"state_backend,omitempty"`
+	Ended   bool   `json:"ended,omitempty"`
 	// Enumerator is the state of a source node's enumerator task.
 	Enumerator *TaskState  `json:"enumerator,omitempty"`
 	Tasks      []TaskState `json:"tasks"` // sorted by index
@@ -193,7 +196,7 @@ func merge(parts []NodeState) ([]NodeState, error) {
 		n, ok := byName[p.Name]
 		if !ok {
 			n = &NodeState{
-				Name: p.Name, Component: p.Component, Version: p.Version, Fingerprint: p.Fingerprint,
+				Name: p.Name, Component: p.Component, Version: p.Version, Fingerprint: p.Fingerprint, Backend: p.Backend,
 				Parallelism: p.Parallelism, MaxParallelism: p.MaxParallelism, Ended: p.Ended,
 			}
 			byName[p.Name] = n

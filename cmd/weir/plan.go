@@ -44,8 +44,9 @@ func newPlan() *cobra.Command {
 		Use:   "plan FILE",
 		Short: "Say what running a changed file does with the stored state",
 		Long: `Plan holds a pipeline file against the stored state of that pipeline and says what
-becomes of each node: kept, new, upgraded, rescaled, replaced, removed or dropped. It
-changes nothing.
+becomes of each node: kept, new, upgraded, rescaled, changed (its state goes on in
+memory and was on disk, or the other way round), replaced, removed or dropped. The
+command changes nothing.
 
 It exits with 0 where there is nothing to do, with 3 where a run would take the
 changes over, and with 1 where it would refuse, naming the flag that allows it.`,

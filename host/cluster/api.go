@@ -397,6 +397,8 @@ func changes(old, now engine.Topology) []string {
 			out = append(out, fmt.Sprintf("refused if it holds state: %s (%s)", n.Name, why))
 		case o.Parallelism != n.Parallelism:
 			out = append(out, fmt.Sprintf("rescaled: %s, from %d tasks to %d, with its state", n.Name, o.Parallelism, n.Parallelism))
+		case o.Backend != "" && o.Backend != n.Backend:
+			out = append(out, fmt.Sprintf("changed: %s, its state goes from %s to %s", n.Name, o.Backend, n.Backend))
 		default:
 			out = append(out, fmt.Sprintf("kept: %s, with its state", n.Name))
 		}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/weirstream/weir/checkpoint"
 )
@@ -25,6 +26,7 @@ const (
 	ChangeNew      ChangeKind = "new"      // it begins without state
 	ChangeUpgraded ChangeKind = "upgraded" // its state goes on under another version of the plugin
 	ChangeRescaled ChangeKind = "rescaled" // its state is dealt out to another number of tasks
+	ChangeChanged  ChangeKind = "changed"  // its state goes on in another back end
 	ChangeReplaced ChangeKind = "replaced" // it is another component now, and cannot take its state over
 	ChangeRemoved  ChangeKind = "removed"  // it is gone, and had no state
 	ChangeDropped  ChangeKind = "dropped"  // it is gone, and had state
@@ -76,17 +78,26 @@ func Changes(t Topology, m *checkpoint.Manifest) ([]Change, error) {
 }
 
 func changeOf(n *TopologyNode, old checkpoint.NodeState, conflict string) Change {
+	if conflict != "" {
+		return Change{Node: n.Name, Kind: ChangeReplaced, What: conflict, Refused: true}
+	}
 	c := Change{Node: n.Name, Kind: ChangeKept}
-	switch {
-	case conflict != "":
-		c.Kind, c.What, c.Refused = ChangeReplaced, conflict, true
-	case old.Parallelism != n.Parallelism:
-		c.Kind, c.What = ChangeRescaled, fmt.Sprintf("from %d to %d tasks", old.Parallelism, n.Parallelism)
-	case old.Version != n.Version:
-		c.Kind, c.What = ChangeUpgraded, fmt.Sprintf("its plugin from %s to %s", old.Version, n.Version)
+	var what []string
+	add := func(k ChangeKind, format string, args ...any) {
+		if c.Kind == ChangeKept {
+			c.Kind = k
+		}
+		what = append(what, fmt.Sprintf(format, args...))
 	}
-	if c.Kind == ChangeRescaled && old.Version != n.Version {
-		c.What += fmt.Sprintf(", its plugin from %s to %s", old.Version, n.Version)
+	if old.Parallelism != n.Parallelism {
+		add(ChangeRescaled, "from %d to %d tasks", old.Parallelism, n.Parallelism)
 	}
+	if old.Backend != "" && n.Backend != "" && old.Backend != n.Backend {
+		add(ChangeChanged, "its state goes from %s to %s", old.Backend, n.Backend)
+	}
+	if old.Version != n.Version {
+		add(ChangeUpgraded, "its plugin from %s to %s", old.Version, n.Version)
+	}
+	c.What = strings.Join(what, ", ")
 	return c
 }

@@ -125,7 +125,13 @@ func conflict(t Topology, n *TopologyNode, old checkpoint.NodeState, m *checkpoi
 	if now.KeyGroups > 0 {
 		now.KeyGroups = fixedGroups(now.KeyGroups, t.MaxParallelismChosen, m)
 	}
-	return now.Conflict(shape)
+	if why := now.Conflict(shape); why != "" {
+		return why
+	}
+	if old.Backend == pipeline.StateDisk && n.MemoryAlone {
+		return fmt.Sprintf("its state was kept on disk, and this version of %s can keep it in memory alone", n.Component)
+	}
+	return ""
 }
 
 // without leaves nodes out of a restored manifest, and says what that costs.

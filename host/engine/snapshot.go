@@ -273,6 +273,7 @@ func (g *generation) nodeStates(states map[stateKey]checkpoint.TaskState) []chec
 			Parallelism:    n.Parallelism,
 			MaxParallelism: g.pipeline.MaxParallelism,
 			Fingerprint:    shapeOf(n),
+			Backend:        n.Backend(),
 		}
 		for i := range n.Parallelism {
 			if st, ok := states[stateKey{node: n.ID, task: i}]; ok {

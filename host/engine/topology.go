@@ -43,6 +43,11 @@ type TopologyNode struct {
 	Outputs     []string            `json:"outputs,omitempty"` // that lead anywhere
 	Retract     bool                `json:"retract,omitempty"`
 	State       pipeline.StateShape `json:"state"`
+	// Backend is where its state by key is kept: memory or disk; empty where there is
+	// none.
+	Backend string `json:"state_backend,omitempty"`
+	// MemoryAlone: it cannot keep it on disk, nor read what was kept there.
+	MemoryAlone bool `json:"memory_alone,omitempty"`
 }
 
 // TopologyChain is one chain of a Topology.
@@ -73,6 +78,7 @@ func (pl *plan) topology() Topology {
 		node := TopologyNode{
 			Name: n.Name, ID: n.ID, Kind: pipeline.KindName(n.Kind), Component: n.Plugin + "/" + n.Component,
 			Version: n.PluginVersion, Parallelism: n.Parallelism, Retract: n.Capabilities.GetRetract(), State: n.State,
+			Backend: n.Backend(), MemoryAlone: n.Capabilities.GetKeyedState() && !n.Capabilities.GetDiskState(),
 		}
 		for _, in := range n.Inputs {
 			for _, e := range in.Edges {
@@ -138,7 +144,7 @@ func (t Topology) canonical() map[string]string {
 		"checkpoint": text(t.Checkpoint), "restart": text(t.Restart),
 	}
 	for _, n := range t.Nodes {
-		n.Version, n.Outputs = "", nil // hosts are upgraded one by one
+		n.Version, n.Outputs, n.Backend, n.MemoryAlone = "", nil, "", false // hosts are upgraded one by one
 		all["node "+n.Name] = text(n)
 	}
 	for _, c := range t.Chains {

@@ -73,6 +73,18 @@ const (
 	StateDisk   = "disk"
 )
 
+// Backend is where the node keeps its state by key: StateMemory or StateDisk; empty
+// where it has none.
+func (n *Node) Backend() string {
+	switch {
+	case !n.Capabilities.GetKeyedState():
+		return ""
+	case n.StateOnDisk:
+		return StateDisk
+	}
+	return StateMemory
+}
+
 // stateOf checks where the file wants a node's state by key.
 func (l *loader) stateOf(d *draft) {
 	switch at := d.stateAt; {
