@@ -39,6 +39,7 @@ type runOptions struct {
 	acceptDuplicates bool
 	progress         string
 	api              apiFlags
+	tls              tlsFiles // of --listen
 	from             string
 	retract          bool
 	allowDropped     []string
@@ -95,6 +96,7 @@ Sources hear of no checkpoint, so that a Kafka source commits no offset.`,
 	pluginDirFlag(cmd, &o.pluginDirs)
 	o.log.flags(cmd)
 	o.api.flags(cmd)
+	o.tls.listenFlags(cmd)
 	o.format.flag(cmd)
 	cmd.Flags().BoolVar(&o.fresh, "fresh", false, "start over: forget the state, leave published output where it is")
 	cmd.Flags().BoolVar(&o.adopt, "adopt", false, "take over the state of the same name that another file made")
@@ -124,7 +126,7 @@ func runPipeline(parent context.Context, o runOptions, out, errOut io.Writer) er
 	if err != nil {
 		return err
 	}
-	tcp, token, err := o.api.listener(false)
+	tcp, token, err := o.listen()
 	if err != nil {
 		return badInput(err)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -56,6 +57,26 @@ func (f *apiFlags) listener(known bool) (l net.Listener, token string, err error
 		return nil, "", errors.Join(fmt.Errorf("--listen %s can be reached from other machines: give it a token with --api-token-file%s, or listen on 127.0.0.1", f.listen, f.otherwise), l.Close())
 	}
 	return l, token, nil
+}
+
+// listen opens what --listen of a run asks for, or returns nil.
+func (o *runOptions) listen() (l net.Listener, token string, err error) {
+	secured, err := o.tls.listening()
+	if err != nil {
+		return nil, "", err
+	}
+	known := secured != nil && secured.ClientCAs != nil
+	switch {
+	case secured != nil && o.api.listen == "":
+		return nil, "", errors.New("--tls-cert is what --listen shows, which is not given")
+	case secured != nil && !known && o.api.tokenFile == "":
+		return nil, "", errors.New("--listen would answer nobody over TLS: say who may ask with --api-token-file, or with --tls-ca")
+	}
+	o.api.otherwise = ", or certificates with --tls-cert, --tls-key and --tls-ca"
+	if l, token, err = o.api.listener(known); l != nil && secured != nil {
+		l = tls.NewListener(l, secured)
+	}
+	return l, token, err
 }
 
 // serveAPI serves until close is called. The listener may be nil.

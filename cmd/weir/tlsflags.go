@@ -41,6 +41,35 @@ func (f *tlsFiles) ensembleFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.key, "zookeeper-tls-key", "", "PEM file with its key")
 }
 
+// listenFlags are those of a run that serves its API.
+func (f *tlsFiles) listenFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.cert, "tls-cert", "", "PEM file with the certificate that --listen shows; it speaks TLS then")
+	cmd.Flags().StringVar(&f.key, "tls-key", "", "PEM file with its key")
+	cmd.Flags().StringVar(&f.ca, "tls-ca", "", "PEM file with an authority whose certificates --listen takes in place of the token")
+}
+
+// listening is how --listen of a run shows itself; nil for plain text.
+func (f *tlsFiles) listening() (*tls.Config, error) {
+	if !f.given() {
+		return nil, nil
+	}
+	if f.cert == "" || f.key == "" {
+		return nil, errors.New("--tls-cert and --tls-key go together, and --tls-ca goes with them")
+	}
+	pair, err := f.pair()
+	if err != nil {
+		return nil, err
+	}
+	c := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13}
+	if f.ca != "" {
+		if c.ClientCAs, err = f.authority(); err != nil {
+			return nil, err
+		}
+		c.ClientAuth = tls.VerifyClientCertIfGiven
+	}
+	return c, nil
+}
+
 // orVariables fills in what was not given.
 func (f *tlsFiles) orVariables() {
 	for variable, v := range map[string]*string{"WEIR_TLS_CA": &f.ca, "WEIR_TLS_CERT": &f.cert, "WEIR_TLS_KEY": &f.key} {
