@@ -249,10 +249,10 @@ func TestWhateverEndsATaskClosesItsComponents(t *testing.T) {
 func TestHeartbeatsKeepTheLease(t *testing.T) {
 	h := newHost(t, opOnly(&fakeOperator{}))
 	o := openOf(fed(memberOf("op", toHost("out"))))
-	o.Lease = durationpb.New(200 * time.Millisecond)
+	o.Lease = durationpb.New(time.Second) // long, so that a busy machine does not stand still for one
 	task := h.open(o)
-	for range 20 {
-		time.Sleep(20 * time.Millisecond)
+	for range 44 {
+		time.Sleep(50 * time.Millisecond)
 		task.say(&pluginv1.ControlRequest{Kind: &pluginv1.ControlRequest_Heartbeat{Heartbeat: &pluginv1.Heartbeat{}}})
 	}
 	task.feed("still here")
