@@ -29,13 +29,17 @@ func newLogs() *cobra.Command {
 the host; in a cluster, of all hosts. A reader that is too slow for what is logged loses records and is told how
 many.
 
---set-level changes what is logged, of one node or of all, until the run ends.`,
+--set-level changes what is logged, of one node or of all: of a run until it ends; in a
+cluster on every host that has tasks of the pipeline, also of those that start later,
+until it is set to default. "weir status" shows what was changed.`,
 		Args: arguments(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			for _, level := range []string{q.Level, set} {
-				if level != "" && !slices.Contains([]string{"debug", "info", "warn", "error"}, level) {
-					return badInput(fmt.Errorf("level %q is none of debug, info, warn, error", level))
-				}
+			levels := []string{"debug", "info", "warn", "error"}
+			if q.Level != "" && !slices.Contains(levels, q.Level) {
+				return badInput(fmt.Errorf("level %q is none of %s", q.Level, strings.Join(levels, ", ")))
+			}
+			if levels = append(levels, "default"); set != "" && !slices.Contains(levels, set) {
+				return badInput(fmt.Errorf("level %q is none of %s", set, strings.Join(levels, ", ")))
 			}
 			q.Node = strings.Join(args[1:], "")
 			ctx, signals := watchSignals(cmd.Context())
@@ -54,7 +58,7 @@ many.
 	cmd.Flags().BoolVarP(&q.Follow, "follow", "f", false, "go on with what is logged from now on")
 	cmd.Flags().StringVar(&q.Level, "level", "", "the lowest level shown: debug, info, warn or error")
 	cmd.Flags().IntVar(&q.Tail, "tail", -1, "show at most so many of the records that are kept; -1 for all")
-	cmd.Flags().StringVar(&set, "set-level", "", "change what is logged to debug, info, warn or error")
+	cmd.Flags().StringVar(&set, "set-level", "", "change what is logged to debug, info, warn or error, or back to default")
 	return cmd
 }
 
@@ -62,7 +66,11 @@ func setLevel(ctx context.Context, p pipelines, name, node, level string, w io.W
 	if err := p.SetLogLevel(ctx, name, api.LogLevelRequest{Node: node, Level: level}); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%s of %s now logs %s and above\n", cmp.Or(node, "everything"), name, level)
+	what := level + " and above"
+	if level == "default" {
+		what = "as it was started"
+	}
+	_, err := fmt.Fprintf(w, "%s of %s now logs %s\n", cmp.Or(node, "everything"), name, what)
 	return err
 }
 

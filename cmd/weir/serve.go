@@ -192,7 +192,7 @@ func serve(parent context.Context, o serveOptions, errOut io.Writer) error {
 			mesh = peer.NewMesh(server, find, creds.client)
 			return mesh
 		},
-		Load: library.Load, Storage: library.OpenStorage, Failover: o.failoverDelay, Log: log,
+		Load: library.Load, Storage: library.OpenStorage, Failover: o.failoverDelay, Log: log, Journal: kept,
 	})
 	signals.onFirst(func() {
 		log.Info("a second signal stops at once, and loses nothing either")

@@ -104,6 +104,7 @@ func TestEveryAnswerIsAsTheDocumentSays(t *testing.T) {
 		{"POST", "/v1/pipelines/orders/savepoints", `{"nam":"a"}`},
 		{"POST", "/v1/pipelines/orders/stop", `{}`},
 		{"PUT", "/v1/pipelines/orders/log-level", `{"level":"debug"}`},
+		{"PUT", "/v1/pipelines/orders/log-level", `{"level":"default","node":"in"}`},
 		{"PUT", "/v1/pipelines/orders/log-level", `{"level":"loud"}`},
 		{"POST", "/v1/pipelines", `{"file":"a.yaml","dir":"/srv","source":"name: a"}`},
 		{"POST", "/v1/pipelines", `{"file":"a.yaml"}`},

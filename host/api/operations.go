@@ -160,7 +160,7 @@ func (o *operations) change() {
 		Body LogLevelRequest
 	}
 	op := o.operation("setLogLevel", http.MethodPut, "pipelines/{name}/log-level", "change", "Change a log level",
-		"Of one node, or of all and the host. It holds until this run ends.")
+		"Of one node, or of all; of a run with the host, until it ends; in a cluster on every host that has tasks of the pipeline, now and later.")
 	op.DefaultStatus = http.StatusNoContent
 	huma.Register(o.api, op, func(ctx context.Context, in *level) (*struct{}, error) {
 		return nil, o.problem(p.SetLogLevel(ctx, in.Name, in.Body))

@@ -1,6 +1,9 @@
 package api
 
-import "time"
+import (
+	"log/slog"
+	"time"
+)
 
 // State is what a pipeline is doing.
 type State string
@@ -55,6 +58,7 @@ type Status struct {
 	Uncommitted []Uncommitted `json:"uncommitted" doc:"Sinks whose prepared output is not published although its checkpoint is complete."`
 	Nodes       []Node        `json:"nodes" doc:"In the order of the data."`
 	Bottleneck  *Bottleneck   `json:"bottleneck,omitempty" doc:"What keeps the pipeline from being faster; absent where nothing in it does."`
+	LogLevels   *LogLevels    `json:"log_levels,omitempty" doc:"The log levels that were changed; absent where none was."`
 	// BytesInFlight is what waits between tasks.
 	BytesInFlight int64 `json:"bytes_in_flight" doc:"What waits between tasks, in bytes."`
 }
@@ -236,5 +240,23 @@ type Stopped struct {
 type LogLevelRequest struct {
 	_     struct{} `additionalProperties:"false"`
 	Node  string   `json:"node,omitempty" doc:"By default every node, and the host."`
-	Level string   `json:"level" enum:"debug,info,warn,error"`
+	Level string   `json:"level" enum:"debug,info,warn,error,default" doc:"default: what the host was started with; of a node, what holds for all."`
+}
+
+// LogLevels are the levels that were changed.
+type LogLevels struct {
+	All   string            `json:"all,omitempty" doc:"debug, info, warn or error: of everything that is not named below."`
+	Nodes map[string]string `json:"nodes,omitempty" doc:"By node."`
+}
+
+// Parsed is the level that is asked for; nil for the default. An error is a *Problem.
+func (r LogLevelRequest) Parsed() (*slog.Level, error) {
+	if r.Level == "default" {
+		return nil, nil
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(r.Level)); err != nil {
+		return nil, Problemf(CodeInvalidRequest, "level %q is none of debug, info, warn, error, default", r.Level)
+	}
+	return &level, nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/weirstream/weir/checkpoint"
 	"github.com/weirstream/weir/coordination"
 	"github.com/weirstream/weir/host/engine"
+	"github.com/weirstream/weir/host/journal"
 	"github.com/weirstream/weir/host/peer"
 )
 
@@ -28,6 +29,8 @@ type agent struct {
 	load   Loader
 	log    *slog.Logger
 	lapses *lapses
+	// journal says what log takes; nil for all.
+	journal *journal.Journal
 
 	mu      sync.Mutex
 	workers map[string]*engine.Worker
@@ -90,6 +93,20 @@ func (a *agent) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// leveled notes what is to be logged of a pipeline.
+func (a *agent) leveled(name string, l journal.Levels) {
+	if a.journal == nil {
+		return
+	}
+	a.journal.SetLevels(name, l)
+	a.mu.Lock()
+	w := a.workers[name]
+	a.mu.Unlock()
+	if w != nil {
+		w.LevelsChanged()
 	}
 }
 

@@ -96,7 +96,7 @@ func picture(p Pipeline) api.Status {
 		s.Nodes = append(s.Nodes, n)
 	}
 	out := view.Status(p.Spec.Topology, s, p.Status.LeaderStatus, now)
-	out.File, out.UID = p.Spec.File, p.Assignment.UID
+	out.File, out.UID, out.LogLevels = p.Spec.File, p.Assignment.UID, view.LogLevels(p.LogLevels)
 	switch {
 	case p.Status.Pending != "":
 		out.Reason = p.Status.Pending
@@ -321,11 +321,28 @@ func (a *API) Stop(ctx context.Context, name string, r api.StopRequest) (out api
 }
 
 // SetLogLevel implements [api.Changer].
-func (a *API) SetLogLevel(ctx context.Context, name string, _ api.LogLevelRequest) error {
-	if _, _, err := a.pipeline(ctx, name); err != nil {
+func (a *API) SetLogLevel(ctx context.Context, name string, r api.LogLevelRequest) error {
+	c, p, err := a.pipeline(ctx, name)
+	if err != nil {
 		return err
 	}
-	return api.Problemf(api.CodeUnavailable, "the log level of a cluster's pipelines is that of each host: weir serve --log-level")
+	if r.Node != "" {
+		if known := nodeNames(p.Spec.Topology); !slices.Contains(known, r.Node) {
+			return api.NodeNotFound(name, r.Node, known)
+		}
+	}
+	level, err := r.Parsed()
+	if err != nil {
+		return err
+	}
+	return a.problem(ctx, c, name, c.SetLogLevel(ctx, name, r.Node, level))
+}
+
+func nodeNames(t engine.Topology) (names []string) {
+	for _, n := range t.Nodes {
+		names = append(names, n.Name)
+	}
+	return names
 }
 
 // Submit implements [api.Cluster].
@@ -446,10 +463,7 @@ func (a *API) Rescale(ctx context.Context, name string, r api.RescaleRequest) (o
 	if s.Parallelism == nil {
 		s.Parallelism = map[string]int{}
 	}
-	var known []string
-	for _, n := range s.Topology.Nodes {
-		known = append(known, n.Name)
-	}
+	known := nodeNames(s.Topology)
 	for node, n := range r.Parallelism {
 		switch {
 		case !slices.Contains(known, node):

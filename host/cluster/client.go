@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/weirstream/weir/checkpoint/storage"
 	"github.com/weirstream/weir/coordination"
 	"github.com/weirstream/weir/host/engine"
+	"github.com/weirstream/weir/host/journal"
 )
 
 // Client is what people ask of a cluster. Any host can do it: it only writes and
@@ -155,6 +157,27 @@ func (c *Client) Savepoint(ctx context.Context, name, savepoint string) error {
 	return context.Cause(ctx)
 }
 
+// SetLogLevel changes what is logged of a node, or of all where it is empty, on every
+// host that has tasks of the pipeline, now and later; nil is what each host was started
+// with.
+func (c *Client) SetLogLevel(ctx context.Context, name, node string, level *slog.Level) error {
+	for {
+		levels, rec, found, err := read[journal.Levels](ctx, c.store, levelsPath(name))
+		if err != nil {
+			return err
+		}
+		err = c.store.Commit(ctx, coordination.Check(specPath(name), coordination.AnyVersion), put(levelsPath(name), encode(levels.With(node, level)), rec, found))
+		var conflict *coordination.ConflictError
+		switch {
+		case errors.As(err, &conflict) && conflict.Path == specPath(name):
+			return fmt.Errorf("%w: %s", ErrNoPipeline, name)
+		case errors.As(err, &conflict):
+			continue // somebody else has changed them
+		}
+		return err
+	}
+}
+
 // Delete forgets a pipeline that has ended, and its state. What its sinks have
 // published stays.
 func (c *Client) Delete(ctx context.Context, name string, st *storage.Storage) error {
@@ -202,6 +225,7 @@ type Pipeline struct {
 	Assignment Assignment
 	Progress   map[string]Progress // by host
 	Failures   []Failure           // newest first
+	LogLevels  journal.Levels
 }
 
 // State is what the pipeline does, also where nobody leads it yet.
@@ -235,6 +259,9 @@ func (c *Client) Pipeline(ctx context.Context, name string) (p Pipeline, err err
 		return p, err
 	}
 	if p.Failures, _, _, err = read[[]Failure](ctx, c.store, errorsPath(name)); err != nil {
+		return p, err
+	}
+	if p.LogLevels, _, _, err = read[journal.Levels](ctx, c.store, levelsPath(name)); err != nil {
 		return p, err
 	}
 	hosts, err := c.store.Children(ctx, progressDir(name))

@@ -25,6 +25,8 @@
 //	                               leader, with the assignment
 //	pipelines/<name>/spec          Spec, by whoever submits
 //	pipelines/<name>/desired       Desired, by whoever asks
+//	pipelines/<name>/log-levels    journal.Levels, by whoever asks; each host with
+//	                               tasks follows it
 //	pipelines/<name>/wanted/<savepoint>   Wanted, by whoever asks for one; the leader
 //	                               says there how it went
 //	pipelines/<name>/status        Status, by the leader, under its guard

@@ -12,6 +12,7 @@ import (
 	"github.com/weirstream/weir/checkpoint/storage"
 	"github.com/weirstream/weir/coordination"
 	"github.com/weirstream/weir/host/engine"
+	"github.com/weirstream/weir/host/journal"
 )
 
 // Loaded is a pipeline that this host can run.
@@ -70,8 +71,15 @@ type hostRun struct {
 
 // follow is the follower's goroutine. It ends every task when ctx ends.
 func (f *follower) follow(ctx context.Context) {
+	assigned, levels := f.agent.store.Watch(ctx, assignmentPath(f.name)), f.agent.store.Watch(ctx, levelsPath(f.name))
+	// They are known before the first task opens.
+	c, ok := <-levels
+	if !ok || c.Err != nil {
+		return
+	}
+	f.leveled(c)
+	defer f.agent.leveled(f.name, journal.Levels{})
 	defer f.leave(true)
-	assigned := f.agent.store.Watch(ctx, assignmentPath(f.name))
 	for {
 		var taken chan error
 		var pending, records <-chan coordination.Listing
@@ -92,6 +100,11 @@ func (f *follower) follow(ctx context.Context) {
 				return
 			}
 			f.assigned(ctx, c)
+		case c, ok := <-levels:
+			if !ok || c.Err != nil {
+				return
+			}
+			f.leveled(c)
 		case err := <-taken:
 			f.taken(err)
 		case _, ok := <-pending:
@@ -105,6 +118,16 @@ func (f *follower) follow(ctx context.Context) {
 		case <-lapsed:
 		}
 	}
+}
+
+// leveled takes what is to be logged.
+func (f *follower) leveled(c coordination.Change) {
+	var l journal.Levels
+	if _, err := decode(c.Record, &l); err != nil {
+		f.log.Error("the log levels cannot be read", "error", err)
+		return
+	}
+	f.agent.leveled(f.name, l)
 }
 
 // assigned takes a new assignment, or the next phase of the present one.

@@ -12,6 +12,7 @@ import (
 	"github.com/weirstream/weir/checkpoint/storage"
 	"github.com/weirstream/weir/coordination"
 	"github.com/weirstream/weir/host/engine"
+	"github.com/weirstream/weir/host/journal"
 	"github.com/weirstream/weir/host/peer"
 )
 
@@ -36,6 +37,8 @@ type Config struct {
 	// OnCheckpoint, as in [engine.LeaderConfig]. Optional.
 	OnCheckpoint func(engine.CheckpointTrace)
 	Log          *slog.Logger
+	// Journal says from which level on Log takes records. Optional.
+	Journal *journal.Journal
 }
 
 // Node is one host of a cluster. Run is called once; the other methods may be
@@ -118,6 +121,7 @@ func (n *Node) session(parent context.Context, joined *bool) error {
 	*joined = true
 	n.Log.Info("joined the cluster", "cluster", n.ID.Cluster, "host", n.ID.Host, "instance", n.ID.Instance)
 	a := newAgent(tasks, n.ID, n.Load, n.Log, gone)
+	a.journal = n.Journal
 	a.peers = n.Peers(n.ID.Instance, a.find)
 	n.set(func() { n.store, n.agent = store, a })
 	defer n.set(func() { n.store, n.agent = nil, nil })

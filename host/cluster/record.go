@@ -27,6 +27,7 @@ func pipelinePath(name string) string          { return pipelinesDir + "/" + nam
 func specPath(name string) string              { return pipelinePath(name) + "/spec" }
 func desiredPath(name string) string           { return pipelinePath(name) + "/desired" }
 func statusPath(name string) string            { return pipelinePath(name) + "/status" }
+func levelsPath(name string) string            { return pipelinePath(name) + "/log-levels" }
 func errorsPath(name string) string            { return pipelinePath(name) + "/errors" }
 func assignmentPath(name string) string        { return pipelinePath(name) + "/assignment" }
 func reportsDir(name string) string            { return pipelinePath(name) + "/reports" }

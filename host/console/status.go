@@ -2,6 +2,8 @@ package console
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -101,6 +103,16 @@ func Status(s api.Status, now time.Time, width int) string {
 	}
 	if n := s.Bottleneck; n != nil {
 		line("bottleneck", "%s: %s", strings.Join(n.Nodes, ", "), n.Why)
+	}
+	if l := s.LogLevels; l != nil {
+		var said []string
+		for _, node := range slices.Sorted(maps.Keys(l.Nodes)) {
+			said = append(said, node+": "+l.Nodes[node])
+		}
+		if l.All != "" {
+			said = append([]string{l.All}, said...)
+		}
+		line("log level", "%s", strings.Join(said, ", "))
 	}
 	if len(s.Nodes) > 0 {
 		b.WriteString("\n" + nodesTable(s.Nodes, width) + "\n")

@@ -35,6 +35,7 @@ func TestAStatusIsReadable(t *testing.T) {
 		},
 		Uncommitted: []api.Uncommitted{{Sink: "out", Committables: 3, Since: ago(2 * time.Minute), Error: "node out: commit: disk full"}},
 		Bottleneck:  &api.Bottleneck{Nodes: []string{"parse", "clean"}, Why: "busy 95% of the time; in waits for it (back-pressured 80%)"},
+		LogLevels:   &api.LogLevels{All: "warn", Nodes: map[string]string{"parse": "debug", "in": "info"}},
 		Nodes: []api.Node{
 			{Name: "in", Kind: "source", Component: "kafka", Plugin: "weir", Parallelism: 2, Flow: api.Flow{RecordsOut: 1234567, RateOut: 25300, Blocked: 0.8, Busy: 0.1},
 				Progress: &api.Progress{Lag: &lag}, Watermark: &api.Watermark{Lag: 2.5, Split: "orders-3"}},

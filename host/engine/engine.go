@@ -143,9 +143,8 @@ func (e *Engine) StopWithSavepoint(ctx context.Context, name string) error {
 	return e.leader.StopWithSavepoint(ctx, name)
 }
 
-// SetLogLevel changes what the tasks of a node log, or of all where it is empty; see
-// [Worker.SetLogLevel].
-func (e *Engine) SetLogLevel(node, level string) { e.worker.SetLogLevel(node, level) }
+// LevelsChanged is [Worker.LevelsChanged].
+func (e *Engine) LevelsChanged() { e.worker.LevelsChanged() }
 
 // Tap begins to show what passes on an output; see [Worker.Tap]. Untap ends it.
 func (e *Engine) Tap(node, output string) *Tap { return e.worker.Tap(node, output) }

@@ -61,6 +61,9 @@ func (g *generation) open(ctx context.Context, tasks []*taskPlan, r *restored, e
 			g.tasks[t.id] = started
 			early := g.early[t.id]
 			delete(g.early, t.id)
+			if level := g.logLevel(t); level != config.Open.GetLogLevel() { // changed in between
+				started.SetLogLevel(level)
+			}
 			g.mu.Unlock()
 			for _, r := range early {
 				started.SplitRequest(r)
@@ -88,7 +91,7 @@ func (g *generation) taskConfig(t *taskPlan, r *restored, ended map[string]bool)
 		Chain:              g.plan.members(t, ended),
 		Limits:             g.plan.limits(),
 		RestoredCheckpoint: g.restored,
-		LogLevel:           g.logLevel(),
+		LogLevel:           g.logLevel(t),
 		CheckpointTimeout:  durationpb.New(g.pipeline.Checkpoint.Timeout),
 		Pool:               uint32(g.pipeline.NamePool()),
 		Scratch:            scratch,
@@ -124,10 +127,13 @@ func (g *generation) taskConfig(t *taskPlan, r *restored, ended map[string]bool)
 	}, nil
 }
 
-func (g *generation) logLevel() string {
+// logLevel is the lowest level that the log lets through of any node of a task.
+func (g *generation) logLevel(t *taskPlan) string {
 	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn} {
-		if g.log.Enabled(g.ctx, level) {
-			return level.String()
+		for _, n := range t.chain.Members {
+			if g.log.With("node", n.Name).Enabled(g.ctx, level) {
+				return level.String()
+			}
 		}
 	}
 	return slog.LevelError.String()

@@ -219,9 +219,9 @@ func (w *Worker) Awaited(n uint64) []AwaitedTask {
 	return nil
 }
 
-// SetLogLevel changes what the tasks of a node log, or of all where it is empty, until
-// they are opened again: then they are told what the worker's log lets through.
-func (w *Worker) SetLogLevel(node, level string) {
+// LevelsChanged tells the tasks what the worker's log lets through of their nodes now.
+// Those that are opened later are told so then.
+func (w *Worker) LevelsChanged() {
 	g := w.generation()
 	if g == nil {
 		return
@@ -229,9 +229,7 @@ func (w *Worker) SetLogLevel(node, level string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for id, t := range g.tasks {
-		if node == "" || slices.ContainsFunc(g.plans[id].chain.Members, func(n *pipeline.Node) bool { return n.Name == node }) {
-			t.SetLogLevel(level)
-		}
+		t.SetLogLevel(g.logLevel(g.plans[id]))
 	}
 }
 

@@ -16,7 +16,7 @@ const maxText = 8 << 10
 type Handler struct {
 	journal *Journal
 	next    slog.Handler
-	node    string // of the attributes so far
+	at      place  // by the attributes so far
 	group   string // with a dot behind it
 	attrs   []slog.Attr
 }
@@ -25,9 +25,23 @@ type Handler struct {
 // alone says which are logged: next should take every level.
 func (j *Journal) Handler(next slog.Handler) *Handler { return &Handler{journal: j, next: next} }
 
-// Enabled implements [slog.Handler]. Which node logs is not known here yet.
+// place is what a record is about, as far as that is known.
+type place struct{ pipeline, node string }
+
+// note notes an attribute that is in no group.
+func (p *place) note(a slog.Attr) {
+	switch a.Key {
+	case "pipeline":
+		p.pipeline = a.Value.Resolve().String()
+	case "node":
+		p.node = a.Value.Resolve().String()
+	}
+}
+
+// Enabled implements [slog.Handler]. What the record itself will say is not known here
+// yet.
 func (h *Handler) Enabled(_ context.Context, level slog.Level) bool {
-	return level >= h.journal.levels.lowest()
+	return level >= h.journal.levels.lowest(h.at.pipeline, h.at.node)
 }
 
 // WithAttrs implements [slog.Handler].
@@ -37,8 +51,8 @@ func (h *Handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	next.attrs = h.attrs[:len(h.attrs):len(h.attrs)]
 	for _, a := range attrs {
 		next.attrs = flatten(next.attrs, h.group, a)
-		if h.group == "" && a.Key == "node" {
-			next.node = a.Value.Resolve().String()
+		if h.group == "" {
+			next.at.note(a)
 		}
 	}
 	return &next
@@ -57,15 +71,15 @@ func (h *Handler) WithGroup(name string) slog.Handler {
 // Handle implements [slog.Handler].
 func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
 	attrs := h.attrs[:len(h.attrs):len(h.attrs)]
-	node := h.node
+	at := h.at
 	r.Attrs(func(a slog.Attr) bool {
 		attrs = flatten(attrs, h.group, a)
-		if h.group == "" && a.Key == "node" {
-			node = a.Value.Resolve().String()
+		if h.group == "" {
+			at.note(a)
 		}
 		return true
 	})
-	if r.Level < h.journal.levels.of(node) {
+	if r.Level < h.journal.levels.of(at.pipeline, at.node) {
 		return nil
 	}
 	kept := Record{Time: r.Time, Level: r.Level, Message: short(r.Message)}

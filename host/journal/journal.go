@@ -40,9 +40,10 @@ func New(size int, level slog.Level) *Journal {
 	return &Journal{ring: make([]Record, 0, size), more: make(chan struct{}), levels: levels{base: level}}
 }
 
-// SetLevel changes the lowest level of a node's records, or of all where it is
-// empty: then what was set for single nodes is forgotten.
-func (j *Journal) SetLevel(node string, level slog.Level) { j.levels.set(node, level) }
+// SetLevels changes what is logged of a pipeline, or of everything where its name is
+// empty. A record is a pipeline's, and a node's, by its attributes of these names; those
+// of groups do not count.
+func (j *Journal) SetLevels(pipeline string, l Levels) { j.levels.change(pipeline, l) }
 
 // Query picks records.
 type Query struct {

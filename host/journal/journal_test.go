@@ -80,19 +80,69 @@ func TestLevelsChangeNodeByNode(t *testing.T) {
 	if got := say(); got != "[]" {
 		t.Error(got)
 	}
-	j.SetLevel("a", slog.LevelDebug)
+	set := journal.Levels{}
+	change := func(node string, level slog.Level) {
+		set = set.With(node, &level)
+		j.SetLevels("", set)
+	}
+	change("a", slog.LevelDebug)
 	if got := say(); got != "[a]" {
 		t.Error(got)
 	}
-	j.SetLevel("", slog.LevelDebug)
-	j.SetLevel("b", slog.LevelError)
+	change("", slog.LevelDebug)
+	change("b", slog.LevelError)
 	if got := say(); got != "[host a]" {
 		t.Error(got)
 	}
-	j.SetLevel("b", slog.LevelError)
-	j.SetLevel("", slog.LevelDebug) // for all
+	change("b", slog.LevelError)
+	change("", slog.LevelDebug) // for all
 	if got := say(); got != "[host a b]" {
 		t.Error(got)
+	}
+}
+
+// What is set for one pipeline is nothing to another, and who asks whether a level is
+// logged is told so from what is known.
+func TestLevelsAreOfOnePipeline(t *testing.T) {
+	j := journal.New(10, slog.LevelInfo)
+	log := slog.New(j.Handler(slog.DiscardHandler))
+	p, other := log.With("pipeline", "p"), log.With("pipeline", "other")
+	debug, warn := slog.LevelDebug, slog.LevelWarn
+	enabled := func() string {
+		got := ""
+		for _, l := range []*slog.Logger{log, p, p.With("node", "a"), p.With("node", "b"), other, other.With("node", "a"), log.With("node", "a"), log.With("node", "b")} {
+			got += map[bool]string{true: "x", false: "-"}[l.Enabled(t.Context(), slog.LevelDebug)]
+		}
+		return got
+	}
+	seen := 0
+	say := func() string {
+		p.Debug("p")
+		p.With("node", "a").Debug("a")
+		p.Info("b", "node", "b")
+		other.Debug("other", "node", "a")
+		got := all(j, everything)[seen:]
+		seen += len(got)
+		return fmt.Sprint(got)
+	}
+	for _, c := range []struct {
+		levels          journal.Levels
+		said, lowDetail string
+	}{
+		{journal.Levels{}, "[b]", "--------"},
+		{journal.Levels{}.With("a", &debug), "[a b]", "xxx---x-"},
+		{journal.Levels{}.With("", &debug), "[p a b]", "xxxx--xx"},
+		{journal.Levels{}.With("", &debug).With("b", &warn), "[p a]", "xxx---x-"},
+		{journal.Levels{}.With("a", &debug).With("a", nil), "[b]", "--------"},
+		{journal.Levels{}.With("a", &debug).With("", &warn), "[]", "--------"},
+	} {
+		j.SetLevels("p", c.levels)
+		if got := enabled(); got != c.lowDetail {
+			t.Errorf("%v: enabled %s, want %s", c.levels, got, c.lowDetail)
+		}
+		if got := say(); got != c.said {
+			t.Errorf("%v: %s, want %s", c.levels, got, c.said)
+		}
 	}
 }
 
@@ -169,7 +219,7 @@ func TestReadersAndWritersAtOnce(t *testing.T) {
 		writers.Go(func() {
 			for i := range 1000 {
 				log.Info("x", "node", fmt.Sprint(i%3))
-				j.SetLevel(fmt.Sprint(i%3), slog.LevelInfo)
+				j.SetLevels(fmt.Sprint(i%3), journal.Levels{}.With("", new(slog.Level)))
 			}
 		})
 	}

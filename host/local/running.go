@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"log/slog"
 	"path/filepath"
 	"sync"
 	"time"
@@ -28,7 +27,7 @@ type Engine interface {
 	Stop()
 	StopWithSavepoint(ctx context.Context, name string) error
 	Savepoint(ctx context.Context, name string) error
-	SetLogLevel(node, level string)
+	LevelsChanged()
 	Tap(node, output string) *engine.Tap
 	Untap(t *engine.Tap)
 }
@@ -47,6 +46,7 @@ type Running struct {
 
 	mu     sync.Mutex
 	change string // what changes the pipeline now; empty for nothing
+	levels journal.Levels
 }
 
 var _ api.Pipelines = (*Running)(nil)
@@ -81,6 +81,9 @@ func (r *Running) find(name string) error {
 func (r *Running) status() api.Status {
 	s := view.Status(r.topology, r.engine.Status(), r.engine.Leader(), time.Now())
 	s.File, s.UID = r.file, r.engine.UID()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.LogLevels = view.LogLevels(r.levels)
 	return s
 }
 
@@ -280,12 +283,15 @@ func (r *Running) SetLogLevel(_ context.Context, name string, q api.LogLevelRequ
 	if !known {
 		return api.NodeNotFound(name, q.Node, names)
 	}
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(q.Level)); err != nil {
-		return api.Problemf(api.CodeInvalidRequest, "level %q is none of debug, info, warn, error", q.Level)
+	level, err := q.Parsed()
+	if err != nil {
+		return err
 	}
-	r.journal.SetLevel(q.Node, level)
-	r.engine.SetLogLevel(q.Node, q.Level)
+	r.mu.Lock()
+	r.levels = r.levels.With(q.Node, level)
+	r.journal.SetLevels("", r.levels)
+	r.mu.Unlock()
+	r.engine.LevelsChanged()
 	return nil
 }
 

@@ -23,7 +23,7 @@ type fakeEngine struct {
 	state  engine.State
 	asked  chan string // savepoints and stops, as they begin
 	answer chan error  // of each savepoint
-	levels []string
+	levels int         // how often they have changed
 }
 
 func (e *fakeEngine) Status() engine.Status {
@@ -32,12 +32,10 @@ func (e *fakeEngine) Status() engine.Status {
 func (e *fakeEngine) Leader() engine.LeaderStatus {
 	return engine.LeaderStatus{State: e.state, Epoch: 1}
 }
-func (e *fakeEngine) Tasks() []engine.TaskStatus { return []engine.TaskStatus{{Node: "in"}} }
-func (e *fakeEngine) UID() string                { return "u" }
-func (e *fakeEngine) Stop()                      { e.asked <- "stop" }
-func (e *fakeEngine) SetLogLevel(node, level string) {
-	e.levels = append(e.levels, node+"="+level)
-}
+func (e *fakeEngine) Tasks() []engine.TaskStatus     { return []engine.TaskStatus{{Node: "in"}} }
+func (e *fakeEngine) UID() string                    { return "u" }
+func (e *fakeEngine) Stop()                          { e.asked <- "stop" }
+func (e *fakeEngine) LevelsChanged()                 { e.levels++ }
 func (e *fakeEngine) Tap(string, string) *engine.Tap { return &engine.Tap{} } // nothing passes
 func (e *fakeEngine) Untap(*engine.Tap)              { e.asked <- "untap" }
 func (e *fakeEngine) Savepoint(ctx context.Context, name string) error {
@@ -209,8 +207,18 @@ func TestALogLevelIsThatOfJournalAndTasks(t *testing.T) {
 		}
 		got = append(got, record.Level+" "+record.Message)
 	}
-	if fmt.Sprint(got) != "[debug of in]" || fmt.Sprint(e.levels) != "[in=debug]" {
-		t.Errorf("%q, %q", got, e.levels)
+	if fmt.Sprint(got) != "[debug of in]" || e.levels != 1 {
+		t.Errorf("%q, the tasks were told %d times", got, e.levels)
+	}
+	s, err := r.Status(t.Context(), "p")
+	if err != nil || s.LogLevels == nil || fmt.Sprint(*s.LogLevels) != "{ map[in:debug]}" {
+		t.Errorf("the status says %v, %v", s.LogLevels, err)
+	}
+	if err := r.SetLogLevel(t.Context(), "p", api.LogLevelRequest{Level: "default"}); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = r.Status(t.Context(), "p"); err != nil || s.LogLevels != nil || log.With("node", "in").Enabled(t.Context(), slog.LevelDebug) {
+		t.Errorf("the status says %v, %v", s.LogLevels, err)
 	}
 	if err := r.SetLogLevel(t.Context(), "p", api.LogLevelRequest{Node: "out", Level: "debug"}); code(err) != api.CodeNodeNotFound {
 		t.Error(err)

@@ -25,6 +25,7 @@ import (
 	"github.com/weirstream/weir/coordination/embedded"
 	"github.com/weirstream/weir/host/cluster"
 	"github.com/weirstream/weir/host/engine"
+	"github.com/weirstream/weir/host/journal"
 	"github.com/weirstream/weir/host/peer"
 	"github.com/weirstream/weir/host/process"
 	"github.com/weirstream/weir/internal/testserver/netfault"
@@ -40,6 +41,7 @@ type lab struct {
 	db    *embedded.DB
 	store coordination.Store // the test's own session
 	log   *logBuffer
+	level slog.Level // from which on hosts log
 	mu    sync.Mutex
 	hosts map[string]*host
 	// plugins are the folders in which a host looks for plugins.
@@ -55,14 +57,15 @@ type lab struct {
 
 // host is a host of the lab.
 type host struct {
-	lab    *lab
-	id     string
-	node   *cluster.Node
-	server *peer.Server
-	mesh   *peer.Mesh
-	cancel context.CancelFunc
-	done   chan error
-	store  *embedded.Store
+	lab     *lab
+	id      string
+	node    *cluster.Node
+	server  *peer.Server
+	mesh    *peer.Mesh
+	cancel  context.CancelFunc
+	done    chan error
+	store   *embedded.Store
+	journal *journal.Journal // what it logs
 }
 
 func newLab(t *testing.T) *lab {
@@ -71,7 +74,7 @@ func newLab(t *testing.T) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &lab{t: t, dir: dir, hosts: map[string]*host{}, log: &logBuffer{}, plugins: map[string]string{}, ways: map[[2]string]*netfault.Proxy{}}
+	l := &lab{t: t, dir: dir, hosts: map[string]*host{}, log: &logBuffer{}, level: slog.LevelDebug, plugins: map[string]string{}, ways: map[[2]string]*netfault.Proxy{}}
 	l.checkpoints = "file://" + l.path("checkpoints")
 	if l.db, err = embedded.Open(filepath.Join(dir, "weir.db"), embedded.Options{}); err != nil {
 		t.Fatal(err)
@@ -113,7 +116,8 @@ func (l *lab) start(id string, slots int) *host {
 	}
 	h.server = peer.NewServer(identity, nil)
 	go func() { _ = h.server.Serve(listener) }()
-	log := slog.New(slog.NewTextHandler(l.log, &slog.HandlerOptions{Level: slog.LevelDebug})).With("host", id)
+	h.journal = journal.New(2000, l.level)
+	log := slog.New(h.journal.Handler(slog.NewTextHandler(l.log, &slog.HandlerOptions{Level: slog.LevelDebug}))).With("host", id)
 	sockets := l.path("run-" + id)
 	if err := os.MkdirAll(sockets, 0o700); err != nil {
 		l.t.Fatal(err)
@@ -150,7 +154,7 @@ func (l *lab) start(id string, slots int) *host {
 			h.mesh = peer.NewMesh(h.server, l.directory(id, d), nil)
 			return h.mesh
 		},
-		Load: library.Load, Storage: library.OpenStorage, Settle: time.Second, Log: log,
+		Load: library.Load, Storage: library.OpenStorage, Settle: time.Second, Log: log, Journal: h.journal,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	h.cancel = cancel

@@ -36,7 +36,8 @@ func (passer) Close() error { return nil }
 func serveAcme() {
 	sdk.Serve(sdk.Plugin{Name: "acme", Version: "1.0.0"}, sdk.NewOperator("pass", "Passes records on.",
 		func(context.Context, *struct{}, *sdk.Task) (passer, error) { return passer{}, nil },
-		sdk.PreservesOrder(), sdk.PreservesKey()))
+		sdk.PreservesOrder(), sdk.PreservesKey()),
+		sdk.NewOperator("chat", "Passes records on and says so.", newChatter, sdk.PreservesOrder(), sdk.PreservesKey()))
 }
 
 // give installs the plugin acme for a host.

@@ -112,16 +112,19 @@ func (e GuaranteeGuarantee) Valid() bool {
 
 // Defines values for LogLevelRequestLevel.
 const (
-	LogLevelRequestLevelDebug LogLevelRequestLevel = "debug"
-	LogLevelRequestLevelError LogLevelRequestLevel = "error"
-	LogLevelRequestLevelInfo  LogLevelRequestLevel = "info"
-	LogLevelRequestLevelWarn  LogLevelRequestLevel = "warn"
+	LogLevelRequestLevelDebug   LogLevelRequestLevel = "debug"
+	LogLevelRequestLevelDefault LogLevelRequestLevel = "default"
+	LogLevelRequestLevelError   LogLevelRequestLevel = "error"
+	LogLevelRequestLevelInfo    LogLevelRequestLevel = "info"
+	LogLevelRequestLevelWarn    LogLevelRequestLevel = "warn"
 )
 
 // Valid indicates whether the value is a known member of the LogLevelRequestLevel enum.
 func (e LogLevelRequestLevel) Valid() bool {
 	switch e {
 	case LogLevelRequestLevelDebug:
+		return true
+	case LogLevelRequestLevelDefault:
 		return true
 	case LogLevelRequestLevelError:
 		return true
@@ -517,14 +520,24 @@ type Host struct {
 
 // LogLevelRequest defines model for LogLevelRequest.
 type LogLevelRequest struct {
+	// Level default: what the host was started with; of a node, what holds for all.
 	Level LogLevelRequestLevel `json:"level"`
 
 	// Node By default every node, and the host.
 	Node *string `json:"node,omitempty"`
 }
 
-// LogLevelRequestLevel defines model for LogLevelRequest.Level.
+// LogLevelRequestLevel default: what the host was started with; of a node, what holds for all.
 type LogLevelRequestLevel string
+
+// LogLevels defines model for LogLevels.
+type LogLevels struct {
+	// All debug, info, warn or error: of everything that is not named below.
+	All *string `json:"all,omitempty"`
+
+	// Nodes By node.
+	Nodes *map[string]string `json:"nodes,omitempty"`
+}
 
 // LogRecord defines model for LogRecord.
 type LogRecord struct {
@@ -746,6 +759,7 @@ type Status struct {
 
 	// Guarantees What holds for the records of each sink, and why.
 	Guarantees []Guarantee `json:"guarantees"`
+	LogLevels  *LogLevels  `json:"log_levels,omitempty"`
 	Name       string      `json:"name"`
 
 	// Nodes In the order of the data.
@@ -1122,7 +1136,7 @@ type ClientInterface interface {
 
 	// SetLogLevelWithBody Change a log level
 	//
-	// Of one node, or of all and the host. It holds until this run ends.
+	// Of one node, or of all; of a run with the host, until it ends; in a cluster on every host that has tasks of the pipeline, now and later.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1131,7 +1145,7 @@ type ClientInterface interface {
 
 	// SetLogLevel Change a log level
 	//
-	// Of one node, or of all and the host. It holds until this run ends.
+	// Of one node, or of all; of a run with the host, until it ends; in a cluster on every host that has tasks of the pipeline, now and later.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1419,7 +1433,7 @@ func (c *Client) ListErrors(ctx context.Context, name string, reqEditors ...Requ
 
 // SetLogLevelWithBody Change a log level
 //
-// Of one node, or of all and the host. It holds until this run ends.
+// Of one node, or of all; of a run with the host, until it ends; in a cluster on every host that has tasks of the pipeline, now and later.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1438,7 +1452,7 @@ func (c *Client) SetLogLevelWithBody(ctx context.Context, name string, contentTy
 
 // SetLogLevel Change a log level
 //
-// Of one node, or of all and the host. It holds until this run ends.
+// Of one node, or of all; of a run with the host, until it ends; in a cluster on every host that has tasks of the pipeline, now and later.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2573,7 +2587,7 @@ type ClientWithResponsesInterface interface {
 
 	// SetLogLevelWithBodyWithResponse Change a log level
 	//
-	// Of one node, or of all and the host. It holds until this run ends.
+	// Of one node, or of all; of a run with the host, until it ends; in a cluster on every host that has tasks of the pipeline, now and later.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2582,7 +2596,7 @@ type ClientWithResponsesInterface interface {
 
 	// SetLogLevelWithResponse Change a log level
 	//
-	// Of one node, or of all and the host. It holds until this run ends.
+	// Of one node, or of all; of a run with the host, until it ends; in a cluster on every host that has tasks of the pipeline, now and later.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3624,7 +3638,7 @@ func (c *ClientWithResponses) ListErrorsWithResponse(ctx context.Context, name s
 
 // SetLogLevelWithBodyWithResponse Change a log level
 //
-// Of one node, or of all and the host. It holds until this run ends.
+// Of one node, or of all; of a run with the host, until it ends; in a cluster on every host that has tasks of the pipeline, now and later.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3639,7 +3653,7 @@ func (c *ClientWithResponses) SetLogLevelWithBodyWithResponse(ctx context.Contex
 
 // SetLogLevelWithResponse Change a log level
 //
-// Of one node, or of all and the host. It holds until this run ends.
+// Of one node, or of all; of a run with the host, until it ends; in a cluster on every host that has tasks of the pipeline, now and later.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

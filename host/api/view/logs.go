@@ -16,6 +16,26 @@ const (
 	pipelineAttribute = "pipeline"
 )
 
+// LogLevels are levels as the API tells them; nil where none was changed.
+func LogLevels(l journal.Levels) *api.LogLevels {
+	if l.All == nil && len(l.Nodes) == 0 {
+		return nil
+	}
+	out := &api.LogLevels{}
+	if l.All != nil {
+		out.All = levelName(*l.All)
+	}
+	for node, level := range l.Nodes {
+		if out.Nodes == nil {
+			out.Nodes = map[string]string{}
+		}
+		out.Nodes[node] = levelName(level)
+	}
+	return out
+}
+
+func levelName(l slog.Level) string { return strings.ToLower(l.String()) }
+
 // Logs yields what a journal keeps, and what comes where the query follows: of one
 // pipeline alone, unless it is empty.
 func Logs(ctx context.Context, j *journal.Journal, pipeline string, q api.LogQuery, yield func(api.LogRecord, error) bool) {
@@ -29,7 +49,7 @@ func Logs(ctx context.Context, j *journal.Journal, pipeline string, q api.LogQue
 	}
 	for k, missed := range j.Read(ctx, query) {
 		record := api.LogRecord{
-			Time: k.Time, Level: strings.ToLower(k.Level.String()), Message: k.Message,
+			Time: k.Time, Level: levelName(k.Level), Message: k.Message,
 			Node: k.Node, Task: k.Task, Plugin: k.Plugin, Attributes: k.Attributes, Dropped: missed,
 		}
 		if pipeline != "" {
