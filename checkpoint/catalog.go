@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
 	"strconv"
 	"time"
 	"unicode"
@@ -96,6 +98,14 @@ type EntryDescription struct {
 
 // Describe reads a checkpoint with all its entries.
 func Describe(ctx context.Context, st *storage.Storage, r Record) (Description, error) {
+	return describeAll(ctx, st, r, func(string, TaskState, Entries) ([]EntryDescription, error) { return nil, nil })
+}
+
+// decoder describes the state that a task of a node has in files; where it returns nil
+// the files themselves are described.
+type decoder func(node string, t TaskState, entries Entries) ([]EntryDescription, error)
+
+func describeAll(ctx context.Context, st *storage.Storage, r Record, decode decoder) (Description, error) {
 	m, err := ReadManifest(ctx, st, r)
 	if err != nil {
 		return Description{}, err
@@ -104,16 +114,16 @@ func Describe(ctx context.Context, st *storage.Storage, r Record) (Description, 
 	for _, n := range m.Nodes {
 		nd := NodeDescription{Name: n.Name, Component: n.Component, Version: n.Version, Parallelism: n.Parallelism, Ended: n.Ended}
 		if n.Enumerator != nil {
-			td, err := describeTask(ctx, st, m, "enumerator", *n.Enumerator)
+			td, err := describeTask(ctx, st, m, n.Name, "enumerator", *n.Enumerator, decode)
 			if err != nil {
 				return Description{}, err
 			}
 			nd.Tasks = append(nd.Tasks, td)
 		}
 		for _, t := range n.Tasks {
-			td, err := describeTask(ctx, st, m, strconv.Itoa(t.Index), t)
+			td, err := describeTask(ctx, st, m, n.Name, strconv.Itoa(t.Index), t, decode)
 			if err != nil {
-				return Description{}, err
+				return Description{}, fmt.Errorf("node %s, task %d: %w", n.Name, t.Index, err)
 			}
 			nd.Tasks = append(nd.Tasks, td)
 		}
@@ -122,24 +132,27 @@ func Describe(ctx context.Context, st *storage.Storage, r Record) (Description, 
 	return d, nil
 }
 
-func describeTask(ctx context.Context, st *storage.Storage, m *Manifest, name string, t TaskState) (TaskDescription, error) {
+func describeTask(ctx context.Context, st *storage.Storage, m *Manifest, node, name string, t TaskState, decode decoder) (TaskDescription, error) {
 	d := TaskDescription{Task: name, Objects: t.Objects, Files: t.Files, Timing: t.Timing}
 	for _, f := range t.Files {
 		if !ownObject(m.N, f.Object) {
 			d.Shared += f.Object.Size
 		}
-		d.Entries = append(d.Entries, EntryDescription{
-			Kind: KindName(pluginv1.Entry_KIND_FILE), ID: f.ID, Bytes: int(f.Object.Size),
-		})
 	}
-	var entries Entries
-	for e, err := range ReadEntries(ctx, st, t) {
-		if err != nil {
-			return TaskDescription{}, err
-		}
-		entries = append(entries, e)
+	entries, err := whole(ctx, st, t)
+	if err != nil {
+		return TaskDescription{}, err
 	}
-	d.Entries = append(d.Entries, describe(append(entries, t.Committables...))...)
+	states, err := decode(node, t, entries)
+	if err != nil {
+		return TaskDescription{}, err
+	}
+	d.Entries = describe(append(entries, t.Committables...))
+	if states != nil {
+		d.Entries = inPlaceOfFiles(d.Entries, states)
+	} else {
+		d.Entries = append(describeObjects(t.Files), d.Entries...)
+	}
 	groups := map[uint32]bool{}
 	for _, e := range d.Entries {
 		d.Bytes += int64(e.Bytes)
@@ -152,6 +165,25 @@ func describeTask(ctx context.Context, st *storage.Storage, m *Manifest, name st
 	}
 	d.KeyGroups = len(groups)
 	return d, nil
+}
+
+var fileKind = KindName(pluginv1.Entry_KIND_FILE)
+
+// describeObjects describes files that are objects of their own.
+func describeObjects(files []File) []EntryDescription {
+	var out []EntryDescription
+	for _, f := range files {
+		out = append(out, EntryDescription{Kind: fileKind, ID: f.ID, Bytes: int(f.Object.Size)})
+	}
+	return out
+}
+
+// inPlaceOfFiles puts a task's states where the first of its files is among its
+// entries: there those in memory are.
+func inPlaceOfFiles(entries, states []EntryDescription) []EntryDescription {
+	isFile := func(e EntryDescription) bool { return e.Kind == fileKind }
+	at := max(slices.IndexFunc(entries, isFile), 0)
+	return slices.Concat(entries[:at], states, slices.DeleteFunc(entries[at:], isFile))
 }
 
 // describe joins the parts of each entry.

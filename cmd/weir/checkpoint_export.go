@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weirstream/weir/checkpoint"
+	"github.com/weirstream/weir/sdk/diskstate"
 )
 
 func newCheckpointExport() *cobra.Command {
@@ -20,7 +21,11 @@ func newCheckpointExport() *cobra.Command {
 		Short: "Print every entry of a checkpoint as a line of JSON",
 		Long: `Export prints all that a checkpoint holds, one entry a line: node, task, kind, id, key
 group, size and, where it is JSON or text, the value. CHECKPOINT is a number or the
-name of a savepoint; the default is the newest.`,
+name of a savepoint; the default is the newest.
+
+State by key that was kept on disk is printed as if it had been in memory. Its files
+are read from a temporary folder, one task's at a time; those that another plugin's
+store has written are listed as they are.`,
 		Args: arguments(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.with(cmd.Context(), args[0], func(s *stored) error {
@@ -28,7 +33,7 @@ name of a savepoint; the default is the newest.`,
 				if err != nil {
 					return badInput(err)
 				}
-				d, err := checkpoint.Describe(cmd.Context(), s.storage, r)
+				d, err := checkpoint.DescribeState(cmd.Context(), s.storage, r, nodes, diskstate.Entries)
 				if err != nil {
 					return failed(fmt.Errorf("checkpoint %d: %w", r.N, err))
 				}
