@@ -18,7 +18,7 @@ func Subjects() []Subject {
 		{"ROB", "Broken and newer hosts", robustCases},
 		{"SRC", "Sources", slices.Concat(sourceCases, sourceResumeCases)},
 		{"OPR", "Operators", operatorCases},
-		{"STA", "State by key, and time", slices.Concat(stateCases, timeCases, stateRandomCases)},
+		{"STA", "State by key, and time", slices.Concat(stateCases, timeCases, stateRandomCases, diskCases)},
 		{"SNK", "Sinks", slices.Concat(sinkCases, sinkCrashCases, sinkEpochCases)},
 	}
 }

@@ -7,7 +7,7 @@
 //	weir plugin test ./mutants sink-commits-at-prepare --config ...                     a broken one
 //
 // The faults of components lie in source.go, operator.go, tally.go and sink.go; those
-// of the protocol in wire.go and, of state by key, wire_state.go, which stand between the host and a good process and change
+// of the protocol in wire.go and, of state by key, wire_state.go and wire_files.go, which stand between the host and a good process and change
 // what passes. mutants.go lists all of them with the cases that must fail.
 package main
 

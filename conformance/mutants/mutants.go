@@ -192,6 +192,13 @@ var mutants = []mutant{
 	in(tallyOn, "tally-fires-by-the-clock-again", "WC-STA-022"),
 	in(tallyOn, "tally-keeps-what-is-over", "WC-STA-023"),
 
+	// State on disk.
+	between(tallyOn, "files-are-not-restored", "WC-STA-040"),
+	between(tallyOn, "files-of-one-store-are-restored", "WC-STA-041"),
+	between(tallyOn, "files-change-once-they-are-named", "WC-STA-042"),
+	between(tallyOn, "damaged-files-are-left-out", "WC-STA-043"),
+	between(tallyOn, "outcomes-of-checkpoints-are-not-heard", "WC-STA-044"),
+
 	// Sinks.
 	in(rowsOn, "sink-doubles-the-last-of-a-batch", "WC-SNK-001"),
 	in(rowsOn, "sink-keeps-a-view", "WC-SNK-001"),

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/weirstream/weir/sdk"
+	"github.com/weirstream/weir/sdk/diskstate"
 )
 
 // TallyConfig is the keyed operator's configuration.
@@ -30,7 +31,7 @@ func tallyOperator() sdk.Component {
 			}
 			return &tally{cfg: cfg, task: t, counts: sdk.Map[int64, int](t, name)}, nil
 		},
-		sdk.ByEventTime(), sdk.Outputs(sdk.Output{Name: "late", Summary: "Records that came too late."}))
+		sdk.ByEventTime(), sdk.DiskState(diskstate.Pebble()), sdk.Outputs(sdk.Output{Name: "late", Summary: "Records that came too late."}))
 }
 
 // tally counts by the end of the window. A record CANCEL takes its window back.

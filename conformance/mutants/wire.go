@@ -142,6 +142,7 @@ type tap struct {
 	host grpc.BidiStreamingServer[pluginv1.ControlRequest, pluginv1.ControlResponse]
 
 	groups    groups
+	files     files
 	opened    bool
 	faked     bool // Opened was said of what did not open
 	component string
@@ -161,12 +162,13 @@ func (t *tap) down(m *pluginv1.ControlRequest) []*pluginv1.ControlRequest {
 		t.openMessage(open)
 	}
 	if r := m.GetRestorePart(); r != nil {
-		r.Entries = restoredState(r.Entries)
+		r.Entries = t.files.restored(restoredState(r.Entries))
 	}
 	switch {
 	case is("unknown-messages-end-the-task") && m.Kind == nil:
 		_ = t.say(failed("what is this?"))
-	case is("close-is-not-heard") && m.GetClose() != nil:
+	case is("close-is-not-heard") && m.GetClose() != nil,
+		is("outcomes-of-checkpoints-are-not-heard") && (m.GetCompleted() != nil || m.GetAborted() != nil):
 		return nil
 	case is("restore-parts-are-not-joined") && m.GetRestorePart() != nil:
 		for _, e := range m.GetRestorePart().Entries {
@@ -189,6 +191,7 @@ func (t *tap) openMessage(open *pluginv1.Open) {
 		t.component = open.Chain[0].Component
 		t.groups.owned, t.groups.of = open.Chain[0].KeyGroups, open.MaxParallelism
 	}
+	t.files.scratch = open.Scratch
 	switch fault {
 	case "lease-is-ignored":
 		open.Lease = nil
@@ -230,6 +233,7 @@ func (t *tap) up(m *pluginv1.ControlResponse) []*pluginv1.ControlResponse {
 	t.opened = t.opened || m.GetOpened() != nil
 	if p := m.GetSnapshotPart(); p != nil {
 		p.Entries = t.groups.snapshot(p)
+		t.files.snapshot(p)
 	}
 	switch {
 	case is("closed-is-not-said") && m.GetClosed() != nil,

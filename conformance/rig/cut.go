@@ -20,9 +20,13 @@ type Cut struct {
 	// Tasks are the entries of each worker, Enumerator those of the enumerator.
 	Tasks      [][]*pluginv1.Entry
 	Enumerator []*pluginv1.Entry
+	// Named are the files that the workers named; their entries, and those that refer
+	// to earlier ones, have the bytes for payload.
+	Named []NamedFile
 
-	before [][]Event // each worker's frames in front of the barrier
-	stage  *Stage
+	inFiles map[fileKey]bool
+	before  [][]Event // each worker's frames in front of the barrier
+	stage   *Stage
 }
 
 // BarrierOption is a flag of a barrier.
@@ -104,7 +108,7 @@ func (s *Stage) AwaitBarrier(b *pluginv1.Barrier) {
 
 // AwaitCut waits for the checkpoint of a barrier.
 func (s *Stage) AwaitCut(b *pluginv1.Barrier) *Cut {
-	c := &Cut{Checkpoint: b.Checkpoint, Ended: b.End, stage: s}
+	c := &Cut{Checkpoint: b.Checkpoint, Ended: b.End, stage: s, inFiles: map[fileKey]bool{}}
 	for _, t := range s.all() {
 		at := -1
 		t.await(fmt.Sprintf("barrier %d", b.Checkpoint), func() bool {
@@ -129,6 +133,10 @@ func (s *Stage) AwaitCut(b *pluginv1.Barrier) *Cut {
 			c.Enumerator = entries
 			continue
 		}
+		entries, err := c.readFiles(t, len(c.Tasks), entries)
+		if err != nil {
+			s.t.Fatalf("the snapshot of checkpoint %d of task %s: %v", b.Checkpoint, t.ID, err)
+		}
 		c.Tasks = append(c.Tasks, entries)
 		c.before = append(c.before, t.Events()[:at])
 	}
@@ -146,6 +154,13 @@ func indexOfBarrier(events []Event, n uint64) int {
 
 // Complete tells every task that the checkpoint's record is durable.
 func (c *Cut) Complete() {
+	for i, t := range c.stage.Tasks {
+		t.mu.Lock()
+		if c.Checkpoint > t.completed.checkpoint {
+			t.completed = stored{c.Checkpoint, c.Tasks[i]}
+		}
+		t.mu.Unlock()
+	}
 	for _, t := range c.stage.all() {
 		t.Completed(c.Checkpoint)
 	}
@@ -195,12 +210,12 @@ func (c *Cut) Committables() []*pluginv1.Entry {
 	return out
 }
 
-// deal routes the cut's entries to a number of tasks, as a restore does, and lists
-// the splits that readers hold.
-func (c *Cut) deal(parallelism int) (entries [][]*pluginv1.Entry, held []string) {
-	entries = make([][]*pluginv1.Entry, parallelism)
+// deal routes the cut's entries to a number of tasks, as a restore does, says which are
+// files, and lists the splits that readers hold.
+func (c *Cut) deal(parallelism int) (entries [][]*pluginv1.Entry, inFiles map[*pluginv1.Entry]bool, held []string) {
+	entries, inFiles = make([][]*pluginv1.Entry, parallelism), map[*pluginv1.Entry]bool{}
 	if c == nil {
-		return entries, nil
+		return entries, inFiles, nil
 	}
 	router := checkpoint.NewRouter(len(c.Tasks), parallelism, c.stage.Open.groups(), nil)
 	for from, list := range c.Tasks {
@@ -209,11 +224,13 @@ func (c *Cut) deal(parallelism int) (entries [][]*pluginv1.Entry, held []string)
 				held = append(held, e.Id)
 			}
 			for _, to := range router.Route(from, e) {
-				entries[to] = append(entries[to], proto.CloneOf(e))
+				mine := proto.CloneOf(e)
+				entries[to] = append(entries[to], mine)
+				inFiles[mine] = e.Kind == kindFile && c.inFiles[fileKey{from, e.Id}]
 			}
 		}
 	}
-	return entries, held
+	return entries, inFiles, held
 }
 
 func (c *Cut) enumerator() []*pluginv1.Entry {

@@ -36,6 +36,11 @@ type Open struct {
 	BatchBytes, MaxRecordBytes int
 	// PartBytes bounds a part of restored state; 0 is the host's choice.
 	PartBytes int
+	// Scratch is where each task gets a folder for state on disk; empty for none.
+	Scratch string
+	// ChangeFile, if set, is called for each restored file once it lies in a task's
+	// folder, with its id.
+	ChangeFile func(id, path string)
 	// Change, if set, changes the message that opens a task.
 	Change func(*pluginv1.Open)
 }
@@ -118,10 +123,10 @@ func (p *Plugin) Prepare(o Open) *Stage {
 		s.barriers = o.Restore.Checkpoint
 	}
 	p.tasks.add(s)
-	entries, held := o.Restore.deal(o.Parallelism)
+	entries, inFiles, held := o.Restore.deal(o.Parallelism)
 	for i := range o.Parallelism {
 		id := task.ID{Node: o.Chain[0].Node, Index: i}
-		s.Tasks = append(s.Tasks, s.start(id, entries[i], nil))
+		s.Tasks = append(s.Tasks, s.start(id, entries[i], inFiles, nil))
 	}
 	if o.Kind == pluginv1.Kind_KIND_SOURCE {
 		id := task.ID{Node: o.Chain[0].Node, Role: pluginv1.Role_ROLE_ENUMERATOR}
@@ -152,9 +157,13 @@ func (s *Stage) all() []*Task {
 	return append([]*Task{s.Enumerator}, s.Tasks...)
 }
 
-// start starts one task.
-func (s *Stage) start(id task.ID, restore []*pluginv1.Entry, held []string) *Task {
+// start starts one task. Of what it restores inFiles are those that are files.
+func (s *Stage) start(id task.ID, restore []*pluginv1.Entry, inFiles map[*pluginv1.Entry]bool, held []string) *Task {
 	t := s.newTask(id)
+	restore, err := s.makeScratch(t, restore, inFiles)
+	if err != nil {
+		s.t.Fatalf("the folder of task %s: %v", id, err)
+	}
 	s.launch(t, restore, held)
 	return t
 }
@@ -165,7 +174,7 @@ func (s *Stage) newTask(id task.ID) *Task {
 
 func (s *Stage) launch(t *Task, restore []*pluginv1.Entry, held []string) {
 	open := s.open(t.ID)
-	open.HeldSplits = held
+	open.HeldSplits, open.Scratch = held, t.Scratch
 	var members []string
 	for _, m := range open.Chain {
 		members = append(members, m.Node)

@@ -31,6 +31,8 @@ type Event struct {
 type Task struct {
 	*task.Task
 	ID task.ID
+	// Scratch is its folder for state on disk; empty where it has none.
+	Scratch string
 
 	stage   *Stage
 	process *Plugin
@@ -48,6 +50,7 @@ type Task struct {
 	report    *pluginv1.Report
 	awaiting  bool
 	bytes     int // of all frames received
+	completed stored
 
 	// onRequest and onFrame let a source's tasks talk to each other.
 	onRequest func(*pluginv1.SplitRequest)
