@@ -3,7 +3,6 @@ package checkpoint
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/weirstream/weir/checkpoint/storage"
+	"github.com/weirstream/weir/coordination"
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 )
 
@@ -138,13 +138,17 @@ func whole(ctx context.Context, st *storage.Storage, t TaskState) (Entries, erro
 // Reposition makes a new checkpoint of the newest one, in which a source node stands
 // elsewhere: in the splits that positions names or, where it is nil, nowhere at all, as
 // before its first start. The former checkpoint stays, and the pipeline can be started
-// from it. It needs a leadership of a pipeline that nothing runs.
-func (l *Ledger) Reposition(ctx context.Context, st *storage.Storage, node string, positions map[string]json.RawMessage) (Record, error) {
+// from it, or the change be undone: see Undo. Called again with the same id it returns
+// the same. It needs a leadership of a pipeline that nothing runs.
+func (l *Ledger) Reposition(ctx context.Context, st *storage.Storage, id, node string, positions map[string]json.RawMessage) (Record, error) {
 	l.objects.Lock()
 	defer l.objects.Unlock()
 	h, err := l.Load(ctx)
 	if err != nil {
 		return Record{}, err
+	}
+	if r, ok := h.Moved(id); ok {
+		return r, nil
 	}
 	before, m, err := h.movable(ctx, st, l.name)
 	if err != nil {
@@ -155,20 +159,20 @@ func (l *Ledger) Reposition(ctx context.Context, st *storage.Storage, node strin
 		return Record{}, err
 	}
 	if slices.Contains(before.Ended, node) {
-		return Record{}, positionErrorf("source %s has read all its input and is told no more of it; --fresh starts the pipeline over", node)
+		return Record{}, positionErrorf("source %s has read all its input and is told no more of it; %s", node, startOver)
 	}
 	tasks, err := n.edited(ctx, st, positions)
 	if err != nil {
 		return Record{}, err
 	}
 	opened := time.Now()
-	p, err := l.Open(ctx, Pending{ID: rand.Text(), Epoch: h.Lineage.Epoch, OpenedAt: opened, Barrier: Barrier{Ended: before.Ended}})
+	p, err := l.Open(ctx, Pending{ID: id, Epoch: h.Lineage.Epoch, OpenedAt: opened, Barrier: Barrier{Ended: before.Ended}})
 	if err != nil {
 		return Record{}, err
 	}
 	after := Record{
 		N: p.N, UID: before.UID, Epoch: h.Lineage.Epoch, Prev: before.N, State: Running, Ended: before.Ended, Halt: before.Halt,
-		OpenedAt: opened, CompletedAt: time.Now(),
+		OpenedAt: opened, CompletedAt: time.Now(), Moved: &Moved{ID: id, Node: node},
 	}
 	m.N, m.Epoch = after.N, after.Epoch
 	if positions == nil {
@@ -195,6 +199,69 @@ func (l *Ledger) Reposition(ctx context.Context, st *storage.Storage, node strin
 	return after, nil
 }
 
+// Moved finds the checkpoint that a change of positions has made, also where that was
+// undone.
+func (h History) Moved(id string) (Record, bool) {
+	for _, r := range h.Records {
+		if r.Moved != nil && r.Moved.ID == id {
+			return r, true
+		}
+	}
+	return Record{}, false
+}
+
+// undone is why a checkpoint was abandoned that a change of positions had made.
+const undone = "the change of positions was undone"
+
+// Undone says whether the change of positions that has made checkpoint n was undone.
+func (h History) Undone(n uint64) bool {
+	return slices.ContainsFunc(h.Records, func(r Record) bool { return r.N == n && r.Moved != nil && r.State == Abandoned })
+}
+
+// Undo takes back the change of positions of a source that has made checkpoint n: the
+// pipeline goes on from the one before it, as if nothing had been changed, which it may
+// as long as nothing has run in between. It returns that one. Where it is done already
+// that is no error. It needs a leadership of a pipeline that nothing runs.
+func (l *Ledger) Undo(ctx context.Context, node string, n uint64) (before Record, err error) {
+	var refused error
+	err = l.decide(ctx, fmt.Sprintf("undo checkpoint %d", n), true, func(ctx context.Context) ([]coordination.Op, bool, error) {
+		h, err := l.load(ctx)
+		if err != nil {
+			return nil, false, err
+		}
+		var r Record
+		version, found, err := l.find(ctx, l.recordPath(n), &r)
+		if err != nil {
+			return nil, false, err
+		}
+		prev, newest := h.record(r.Prev), h.Newest()
+		switch {
+		case !found || r.Moved == nil || r.Moved.Node != node:
+			refused = positionErrorf("checkpoint %d of %s is no change of where %s goes on: there is nothing to undo", n, l.name, node)
+		case r.State == Abandoned && prev != nil:
+			before = *prev
+			return nil, true, nil
+		case newest == nil || newest.N != n:
+			refused = positionErrorf("pipeline %s has gone on since checkpoint %d, which cannot be undone any more", l.name, n)
+		case prev == nil:
+			refused = positionErrorf("checkpoint %d of %s, before the change, is not kept any more", r.Prev, l.name)
+		}
+		if refused != nil {
+			return nil, false, refused
+		}
+		before = *prev
+		check, err := l.current(ctx, r.UID, h.Lineage.Epoch)
+		r.State, r.Reason = Abandoned, undone
+		return []coordination.Op{check, write(l.recordPath(n), r, version, true)}, false, err
+	})
+	if refused != nil {
+		return Record{}, refused
+	}
+	return before, err
+}
+
+const startOver = "weir run --fresh starts it over, in a cluster weir delete and weir submit do"
+
 // movable returns the newest checkpoint, if positions in it can be changed.
 func (h History) movable(ctx context.Context, st *storage.Storage, pipeline string) (Record, *Manifest, error) {
 	r := h.Newest()
@@ -202,7 +269,7 @@ func (h History) movable(ctx context.Context, st *storage.Storage, pipeline stri
 	case r == nil:
 		return Record{}, nil, positionErrorf("pipeline %s has no checkpoint, so that it begins at the beginning", pipeline)
 	case r.State != Running:
-		return Record{}, nil, positionErrorf("pipeline %s has read all its input (checkpoint %d is %s); --fresh starts it over", pipeline, r.N, r.State)
+		return Record{}, nil, positionErrorf("pipeline %s has read all its input (checkpoint %d is %s); %s", pipeline, r.N, r.State, startOver)
 	case r.Committables > 0 && h.Committed < r.N:
 		return Record{}, nil, positionErrorf("output of checkpoint %d is not published yet; the next run of pipeline %s does that: stop it then, and change positions after", r.N, pipeline)
 	}

@@ -1,6 +1,7 @@
 package checkpoint_test
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -82,7 +83,7 @@ func TestAPositionIsChangedByANewCheckpoint(t *testing.T) {
 	if got := d.positions(before); got != `a=1@0{"file":"a"}={"offset":10,"epoch":3} b@1{"file":"b"}= c@enumerator{"file":"c"}=` {
 		t.Errorf("before: %s", got)
 	}
-	after, err := d.Reposition(d.Context(), d.st, "src", moves("a=1", `{"offset":4}`))
+	after, err := d.Reposition(d.Context(), d.st, rand.Text(), "src", moves("a=1", `{"offset":4}`))
 	d.must(err)
 	if got := d.positions(after); got != `a=1@0{"file":"a"}={"epoch":3,"offset":4} b@1{"file":"b"}= c@enumerator{"file":"c"}=` {
 		t.Errorf("after: %s", got)
@@ -117,12 +118,12 @@ func TestAPositionIsChangedByANewCheckpoint(t *testing.T) {
 		t.Errorf("undone: %+v, %v", c.Record, err)
 	}
 
-	again, err := d.Reposition(d.Context(), d.st, "src", moves("a=1", "null", "b", `{"offset":1}`))
+	again, err := d.Reposition(d.Context(), d.st, rand.Text(), "src", moves("a=1", "null", "b", `{"offset":1}`))
 	d.must(err)
 	if got := d.positions(again); got != `a=1@0{"file":"a"}= b@1{"file":"b"}={"offset":1} c@enumerator{"file":"c"}=` {
 		t.Errorf("again: %s", got)
 	}
-	reset, err := d.Reposition(d.Context(), d.st, "src", nil)
+	reset, err := d.Reposition(d.Context(), d.st, rand.Text(), "src", nil)
 	d.must(err)
 	if got := d.positions(reset); got != "" {
 		t.Errorf("reset: %s", got)
@@ -134,7 +135,7 @@ func TestAPositionThatCannotBeMeantIsRefused(t *testing.T) {
 	refused := func(want, node string, positions map[string]json.RawMessage) {
 		t.Helper()
 		objects, numbers := d.objects(), d.numbers()
-		_, err := d.Reposition(d.Context(), d.st, node, positions)
+		_, err := d.Reposition(d.Context(), d.st, rand.Text(), node, positions)
 		var p *checkpoint.PositionError
 		if !errors.As(err, &p) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
@@ -161,4 +162,49 @@ func TestAPositionThatCannotBeMeantIsRefused(t *testing.T) {
 	}
 	d.standing(checkpoint.Finishing, 0)
 	refused("has read all its input", "src", nil)
+}
+
+// A change that is undone leaves the checkpoint before it the newest, once more or once
+// for all, until something has run.
+func TestAChangeOfPositionsIsUndone(t *testing.T) {
+	d := newDesk(t)
+	first := d.standing(checkpoint.Running, 1)
+	d.must(d.SaveCommitted(d.Context(), first.N))
+	second, err := d.Reposition(d.Context(), d.st, "x", "src", moves("a=1", `{"offset":4}`))
+	d.must(err)
+	if again, err := d.Reposition(d.Context(), d.st, "x", "src", moves("a=1", `{"offset":4}`)); err != nil || again.N != second.N {
+		t.Errorf("the same once more: checkpoint %d, %v", again.N, err)
+	}
+	third, err := d.Reposition(d.Context(), d.st, "y", "src", nil)
+	d.must(err)
+	refused := func(want, node string, n uint64) {
+		t.Helper()
+		_, err := d.Undo(d.Context(), node, n)
+		var p *checkpoint.PositionError
+		if !errors.As(err, &p) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	refused("gone on since checkpoint 2", "src", second.N)
+	refused("checkpoint 1 of p is no change of where src goes on", "src", first.N)
+	refused("checkpoint 3 of p is no change of where op goes on", "op", third.N)
+	refused("checkpoint 9 of p is no change", "src", 9)
+	for _, n := range []checkpoint.Record{third, third, second} {
+		before, err := d.Undo(d.Context(), "src", n.N)
+		d.must(err)
+		if newest := d.load().Newest(); before.N != n.Prev || newest.N != n.Prev || !d.load().Undone(n.N) {
+			t.Errorf("undone %d: before it was %d, the newest is %d", n.N, before.N, newest.N)
+		}
+	}
+	d.begin()
+	if c, err := d.choose(checkpoint.RestoreOptions{}); err != nil || c.Record.N != first.N || c.Retract {
+		t.Errorf("restored: %+v, %v", c.Record, err)
+	}
+	fourth, err := d.Reposition(d.Context(), d.st, "z", "src", nil)
+	d.must(err)
+	if fourth.N != 4 || fourth.Prev != first.N {
+		t.Errorf("the next is %d after %d", fourth.N, fourth.Prev)
+	}
+	d.standing(checkpoint.Running, 0)
+	refused("gone on since checkpoint 4", "src", fourth.N)
 }

@@ -123,6 +123,15 @@ type Record struct {
 	Bytes        int64     `json:"bytes"` // of all its state and the manifest
 	OpenedAt     time.Time `json:"opened_at"`
 	CompletedAt  time.Time `json:"completed_at"`
+	// Moved: it was made of the one before it by a person, who had a source go on
+	// elsewhere.
+	Moved *Moved `json:"moved,omitempty"`
+}
+
+// Moved says of a checkpoint which change of positions has made it.
+type Moved struct {
+	ID   string `json:"id"`
+	Node string `json:"node"`
 }
 
 // Ack says that one host's part of a checkpoint is stored and was read back.

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weirstream/weir/checkpoint"
+	"github.com/weirstream/weir/host/api"
 	"github.com/weirstream/weir/host/local"
 )
 
@@ -23,20 +26,38 @@ func newOffsets() *cobra.Command {
 		Use:   "offsets",
 		Short: "Where the sources of a pipeline stand; and move them",
 		Long: `The commands below show and change where a source goes on, split by split: a file,
-a partition of a Kafka topic. They are about pipelines that were run here; "ls" works
-also while one runs, "set" and "reset" need it to be stopped.
+a partition of a Kafka topic. They are about pipelines that were run here or, with
+--server or WEIR_SERVER, about those of a cluster; "ls" works also while one runs, the
+others need it to be stopped.
 
 A change makes a new checkpoint with the state of all other nodes as it is, and
-output that was published stays. The checkpoint before it is kept: "weir run FILE
---from NUMBER" starts from that one, as if nothing had been changed, as long as
-nothing has run in between.`,
+output that was published stays. The checkpoint before it is kept: "undo" goes back to
+it, as if nothing had been changed, as long as nothing has run in between.`,
 	}
-	cmd.AddCommand(newOffsetsList(), newOffsetsSet(), newOffsetsReset())
+	cmd.AddCommand(newOffsetsList(), newOffsetsSet(), newOffsetsReset(), newOffsetsUndo())
 	return cmd
 }
 
+// offsetsFlags say whose state is meant: what has run here, or what a cluster has.
+type offsetsFlags struct {
+	checkpointFlags
+	server serverFlags
+}
+
+func (f *offsetsFlags) flags(cmd *cobra.Command) {
+	f.server.flags(cmd)
+	cmd.Flags().StringVar(&f.storage, "storage", "", "URL of the checkpoint storage, of what has run here; the default is the one last used")
+	f.format.flag(cmd)
+}
+
+// here says that what has run here is meant.
+func (f *offsetsFlags) here() bool {
+	f.stateDir = f.server.stateDir
+	return f.server.server == "" && os.Getenv("WEIR_SERVER") == ""
+}
+
 func newOffsetsList() *cobra.Command {
-	var f checkpointFlags
+	var f offsetsFlags
 	var which string
 	cmd := &cobra.Command{
 		Use:   "ls NAME NODE",
@@ -46,6 +67,19 @@ each: as of the newest checkpoint, or of another one. NODE is the source's id, w
 is its name unless the file says otherwise.`,
 		Args: arguments(2, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if !f.here() {
+				return f.server.askCluster(func(c api.Cluster) error {
+					all, err := c.Offsets(cmd.Context(), args[0], args[1], which)
+					if err != nil {
+						return err
+					}
+					positions := []checkpoint.Position{}
+					for _, o := range all {
+						positions = append(positions, checkpoint.Position(o))
+					}
+					return printPositions(cmd.OutOrStdout(), positions, f.format)
+				})
+			}
 			return f.with(cmd.Context(), args[0], func(s *stored) error {
 				var chosen []string
 				if which != "" {
@@ -69,7 +103,7 @@ is its name unless the file says otherwise.`,
 }
 
 func newOffsetsSet() *cobra.Command {
-	var f checkpointFlags
+	var c offsetsChange
 	cmd := &cobra.Command{
 		Use:   "set NAME NODE SPLIT=POSITION...",
 		Short: "Move a source of a stopped pipeline, in some splits",
@@ -86,21 +120,21 @@ A position has the form of the one before it, or is refused; whether it is a pla
 the split the source says when it is started.`,
 		Args: arguments(3, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			positions := map[string]json.RawMessage{}
+			c.Positions = map[string]json.RawMessage{}
 			for _, arg := range args[2:] {
 				at := splitAt(arg)
 				if at < 0 {
 					return badInput(fmt.Errorf("%q is no SPLIT=POSITION with a position as JSON, such as 'orders-0={\"offset\": 1200}'", arg))
 				}
-				if positions[arg[:at]] != nil {
+				if c.Positions[arg[:at]] != nil {
 					return badInput(fmt.Errorf("split %s is given twice", arg[:at]))
 				}
-				positions[arg[:at]] = json.RawMessage(arg[at+1:])
+				c.Positions[arg[:at]] = json.RawMessage(arg[at+1:])
 			}
-			return f.reposition(cmd.Context(), args[0], args[1], positions, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return c.make(cmd, args)
 		},
 	}
-	f.flags(cmd)
+	c.flags(cmd)
 	return cmd
 }
 
@@ -116,7 +150,7 @@ func splitAt(arg string) int {
 }
 
 func newOffsetsReset() *cobra.Command {
-	var f checkpointFlags
+	var c offsetsChange
 	cmd := &cobra.Command{
 		Use:   "reset NAME NODE",
 		Short: "Let a source of a stopped pipeline begin anew",
@@ -125,52 +159,125 @@ run looks for them again and begins as its configuration says, as a first run do
 All other nodes keep their state, so that what is read again comes out again.`,
 		Args: arguments(2, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.reposition(cmd.Context(), args[0], args[1], nil, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			c.Reset = true
+			return c.make(cmd, args)
 		},
 	}
-	f.flags(cmd)
+	c.flags(cmd)
 	return cmd
 }
 
-// reposition changes positions; nil is the beginning.
-func (f *checkpointFlags) reposition(ctx context.Context, name, node string, positions map[string]json.RawMessage, w, errOut io.Writer) (err error) {
-	names, err := local.Names(f.stateDir)
+func newOffsetsUndo() *cobra.Command {
+	var c offsetsChange
+	cmd := &cobra.Command{
+		Use:   "undo NAME NODE",
+		Short: "Take back the last change of where a source goes on",
+		Long: `Undo takes back the last "set" or "reset" of a source: the pipeline goes on from the
+checkpoint before it. It can be said again where several were made, but not after
+something has run.`,
+		Args: arguments(2, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c.Undo = true
+			return c.make(cmd, args)
+		},
+	}
+	c.flags(cmd)
+	return cmd
+}
+
+// offsetsChange is a change of where a source goes on.
+type offsetsChange struct {
+	offsetsFlags
+	api.OffsetsRequest
+	timeout time.Duration
+}
+
+func (c *offsetsChange) flags(cmd *cobra.Command) {
+	c.offsetsFlags.flags(cmd)
+	timeoutFlag(cmd, &c.timeout)
+}
+
+// make makes the change, here or in a cluster, and says so.
+func (c *offsetsChange) make(cmd *cobra.Command, args []string) error {
+	name, node := args[0], args[1]
+	if c.here() {
+		return c.makeHere(cmd, name, node)
+	}
+	return c.server.askCluster(func(cluster api.Cluster) error {
+		return within(cmd.Context(), c.timeout, "no answer about the change of positions", func(ctx context.Context) error {
+			changed, err := cluster.SetOffsets(ctx, name, node, c.OffsetsRequest)
+			if err != nil {
+				return err
+			}
+			return c.print(cmd.OutOrStdout(), name, node, changed)
+		})
+	})
+}
+
+func (c *offsetsChange) makeHere(cmd *cobra.Command, name, node string) (err error) {
+	ctx := cmd.Context()
+	names, err := local.Names(c.stateDir)
 	if err != nil {
 		return failed(err)
 	}
 	if !slices.Contains(names, name) {
-		return f.with(ctx, name, func(*stored) error { return nil }) // says which there are
+		return c.with(ctx, name, func(*stored) error { return nil }) // says which there are
 	}
-	home, err := local.Open(ctx, f.stateDir, name, slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	home, err := local.Open(ctx, c.stateDir, name, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn})))
 	if err != nil {
 		return failed(err)
 	}
 	defer func() { err = errors.Join(err, home.Close()) }()
+	ledger := checkpoint.NewLedger(home.Store(), home.Leadership(), name)
+	if c.Undo {
+		changed, err := undoHere(ctx, ledger, name, node)
+		if err != nil {
+			return offsetsError(err)
+		}
+		return c.print(cmd.OutOrStdout(), name, node, changed)
+	}
 	spec, err := local.ReadSpec(ctx, home.Store(), name)
 	if err != nil {
 		return failed(err)
 	}
-	st, err := f.openStorage(ctx, name, spec)
+	st, err := c.openStorage(ctx, name, spec)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	r, err := checkpoint.NewLedger(home.Store(), home.Leadership(), name).Reposition(ctx, st, node, positions)
+	r, err := ledger.Reposition(ctx, st, rand.Text(), node, c.Positions)
 	if err != nil {
 		return offsetsError(err)
 	}
-	if f.format == formatJSON {
-		return json.NewEncoder(w).Encode(struct {
-			Checkpoint uint64    `json:"checkpoint"`
-			Before     uint64    `json:"before"`
-			At         time.Time `json:"at"`
-		}{r.N, r.Prev, r.CompletedAt})
+	return c.print(cmd.OutOrStdout(), name, node, api.OffsetsChanged{Checkpoint: r.N, Before: r.Prev, At: r.CompletedAt})
+}
+
+func undoHere(ctx context.Context, ledger *checkpoint.Ledger, name, node string) (changed api.OffsetsChanged, err error) {
+	h, err := ledger.Load(ctx)
+	if err != nil {
+		return changed, err
 	}
-	what := fmt.Sprintf("%s goes on elsewhere in %s", node, counted(len(positions), "split"))
-	if positions == nil {
+	newest := h.Newest()
+	if newest == nil {
+		return changed, &checkpoint.PositionError{Reason: fmt.Sprintf("pipeline %s has no checkpoint: there is nothing to undo", name)}
+	}
+	r, err := ledger.Undo(ctx, node, newest.N)
+	return api.OffsetsChanged{Checkpoint: r.N, Before: newest.N, At: time.Now()}, err
+}
+
+func (c *offsetsChange) print(w io.Writer, name, node string, changed api.OffsetsChanged) error {
+	if c.format == formatJSON {
+		return json.NewEncoder(w).Encode(changed)
+	}
+	what := fmt.Sprintf("%s goes on elsewhere in %s", node, counted(len(c.Positions), "split"))
+	switch {
+	case c.Undo:
+		_, err := fmt.Fprintf(w, "%s goes on as before the change: checkpoint %d, from which the next run starts\n", node, changed.Checkpoint)
+		return err
+	case c.Reset:
 		what = node + " begins anew"
 	}
-	_, err = fmt.Fprintf(w, "%s: checkpoint %d, from which the next run starts\nundo: weir run FILE --from %d\n", what, r.N, r.Prev)
+	_, err := fmt.Fprintf(w, "%s: checkpoint %d, from which the next run starts\nundo: weir offsets undo %s %s\n", what, changed.Checkpoint, name, node)
 	return err
 }
 

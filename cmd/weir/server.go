@@ -98,7 +98,7 @@ func asked(err error) error {
 		return err
 	case errors.As(err, &p):
 		switch p.Code {
-		case api.CodeInvalidRequest, api.CodeInvalidPipeline, api.CodeHostNotFound, api.CodeNotStopped, api.CodePipelineNotFound, api.CodeNodeNotFound, api.CodeOutputNotFound, api.CodeSavepointExists, api.CodeUnauthorized:
+		case api.CodeInvalidRequest, api.CodeInvalidPipeline, api.CodeHostNotFound, api.CodeNotStopped, api.CodePipelineNotFound, api.CodeNodeNotFound, api.CodeOutputNotFound, api.CodeSavepointExists, api.CodeOffsetsRefused, api.CodeUnauthorized:
 			return badInput(err)
 		}
 	case errors.Is(err, context.Canceled):

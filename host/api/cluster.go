@@ -19,6 +19,11 @@ type Cluster interface {
 	// Rescale changes how many tasks nodes have; the pipeline goes on from a final
 	// checkpoint.
 	Rescale(ctx context.Context, name string, r RescaleRequest) (Submitted, error)
+	// Offsets says where a source stands, by split: as of the newest checkpoint, or of
+	// another one, by its number or its name as a savepoint.
+	Offsets(ctx context.Context, name, node, checkpoint string) ([]Offset, error)
+	// SetOffsets has a source of a stopped pipeline go on elsewhere.
+	SetOffsets(ctx context.Context, name, node string, r OffsetsRequest) (OffsetsChanged, error)
 	Hosts(ctx context.Context) ([]Host, error)
 	// Drain has a host's tasks moved away, or lets it take tasks again.
 	Drain(ctx context.Context, host string, r DrainRequest) error
@@ -90,6 +95,12 @@ func (none) Delete(context.Context, string) error                  { return notH
 func (none) Rescale(context.Context, string, RescaleRequest) (Submitted, error) {
 	return Submitted{}, notHere()
 }
+func (none) Offsets(context.Context, string, string, string) ([]Offset, error) {
+	return nil, notHere()
+}
+func (none) SetOffsets(context.Context, string, string, OffsetsRequest) (OffsetsChanged, error) {
+	return OffsetsChanged{}, notHere()
+}
 func (none) Hosts(context.Context) ([]Host, error)             { return nil, notHere() }
 func (none) Drain(context.Context, string, DrainRequest) error { return notHere() }
 
@@ -138,6 +149,7 @@ func (o *operations) cluster() {
 		func(ctx context.Context, in *rescale) (*answer[Submitted], error) {
 			return submitted(c.Rescale(ctx, in.Name, in.Body))
 		})
+	o.offsets(c)
 	huma.Register(o.api, o.operation("listHosts", http.MethodGet, "hosts", "cluster", "List hosts", "Sorted by id."),
 		func(ctx context.Context, _ *struct{}) (*answer[[]Host], error) {
 			all, err := list(func(ctx context.Context, _ string) ([]Host, error) { return c.Hosts(ctx) })(ctx, "")

@@ -168,7 +168,7 @@ func (o *operations) change() {
 	// These wait for a pipeline, which has deadlines of its own.
 	o.api.UseMiddleware(func(ctx huma.Context, next func(huma.Context)) {
 		switch ctx.Operation().OperationID {
-		case "createSavepoint", "stopPipeline":
+		case "createSavepoint", "stopPipeline", "setOffsets":
 			_, w := humago.Unwrap(ctx)
 			_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 			_ = http.NewResponseController(w).SetReadDeadline(time.Time{})

@@ -26,6 +26,7 @@ const (
 	CodeConflict         Code = "api.conflict"
 	CodeSavepointExists  Code = "api.savepoint_exists"
 	CodeSavepointFailed  Code = "api.savepoint_failed"
+	CodeOffsetsRefused   Code = "offsets.refused"
 	CodeMethodNotAllowed Code = "api.method_not_allowed"
 	CodeTooManyStreams   Code = "api.too_many_streams"
 	CodeUnavailable      Code = "api.unavailable"
@@ -52,6 +53,7 @@ var kinds = map[Code]struct {
 	CodeConflict:         {http.StatusConflict, "Another change is under way"},
 	CodeSavepointExists:  {http.StatusConflict, "A savepoint of this name exists"},
 	CodeSavepointFailed:  {http.StatusBadGateway, "The savepoint came to nothing"},
+	CodeOffsetsRefused:   {http.StatusConflict, "Positions cannot be shown or changed"},
 	CodeMethodNotAllowed: {http.StatusMethodNotAllowed, "The path has no such method"},
 	CodeTooManyStreams:   {http.StatusServiceUnavailable, "Too many streams are open"},
 	CodeUnavailable:      {http.StatusServiceUnavailable, "Not available at present"},

@@ -46,6 +46,8 @@ func TestEveryErrorIsAProblemWithACode(t *testing.T) {
 		{"POST", "/v1/pipelines/orders/savepoints", `{"name":"a b"}`, 422, api.CodeInvalidRequest, ""},
 		{"POST", "/v1/pipelines/orders/savepoints", `{"name":"` + strings.Repeat("a", 2<<20) + `"}`, 413, api.CodeInvalidRequest, ""},
 		{"PUT", "/v1/pipelines/orders/log-level", `{"level":"loud"}`, 422, api.CodeInvalidRequest, ""},
+		{"PUT", "/v1/pipelines/orders/nodes/in/offsets", `{"positions":{}}`, 422, api.CodeInvalidRequest, "one of positions, reset and undo is needed"},
+		{"PUT", "/v1/pipelines/orders/nodes/in/offsets", `{"reset":true}`, 409, api.CodeNotACluster, ""},
 		{"GET", "/readyz", "", 503, api.CodeUnavailable, "orders waits for a restart"},
 	} {
 		t.Run(fmt.Sprint(c.method, " ", c.path), func(t *testing.T) {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -176,6 +177,64 @@ func (c *Client) SetLogLevel(ctx context.Context, name, node string, level *slog
 		}
 		return err
 	}
+}
+
+// Move changes where a source of a stopped pipeline goes on, and waits until the leader
+// has done it. Where it cannot be done, a *checkpoint.PositionError says why.
+func (c *Client) Move(ctx context.Context, name string, m Moving) (Moving, error) {
+	p, err := c.Pipeline(ctx, name)
+	if err != nil {
+		return m, err
+	}
+	desired, rec, _, err := read[Desired](ctx, c.store, desiredPath(name))
+	if err != nil {
+		return m, err
+	}
+	busy := fmt.Errorf("%w: %s is %s; stop it first", ErrBusy, name, p.State())
+	if !p.Ended() || desired.Revision != p.Desired.Revision {
+		return m, busy
+	}
+	m.At, m.Desired = time.Now().UTC(), desired.Revision
+	path := movePath(name, rand.Text())
+	err = c.store.Commit(ctx, coordination.Check(desiredPath(name), rec.Version), coordination.Create(path, encode(m)))
+	var conflict *coordination.ConflictError
+	if errors.As(err, &conflict) {
+		return m, busy
+	}
+	if err != nil {
+		return m, err
+	}
+	watched, stop := context.WithCancel(ctx)
+	defer stop()
+	for change := range c.store.Watch(watched, path) {
+		switch _, err := decode(change.Record, &m); {
+		case change.Err != nil:
+			return m, change.Err
+		case err != nil:
+			return m, err
+		case !change.Found:
+			return m, fmt.Errorf("%w: %s was deleted", ErrNoPipeline, name)
+		case !m.Done:
+			continue
+		}
+		if err := c.store.Commit(ctx, coordination.Delete(path, coordination.AnyVersion)); err != nil && !errors.Is(err, coordination.ErrNotFound) {
+			return m, err
+		}
+		switch {
+		case m.Refused:
+			return m, &checkpoint.PositionError{Reason: m.Error}
+		case m.Busy:
+			return m, busy
+		case m.Error != "":
+			return m, errors.New(m.Error)
+		}
+		return m, nil
+	}
+	// Who leads may be at it: what was not begun is not to come later.
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	_ = c.store.Commit(late, coordination.Delete(path, coordination.AnyVersion))
+	return m, fmt.Errorf("no leader has answered, and whether the change was made is not known: look at the positions: %w", context.Cause(ctx))
 }
 
 // Delete forgets a pipeline that has ended, and its state. What its sinks have

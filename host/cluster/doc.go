@@ -29,6 +29,8 @@
 //	                               tasks follows it
 //	pipelines/<name>/wanted/<savepoint>   Wanted, by whoever asks for one; the leader
 //	                               says there how it went
+//	pipelines/<name>/moves/<id>    Moving, by whoever asks for other positions; the
+//	                               leader says there how it went
 //	pipelines/<name>/status        Status, by the leader, under its guard
 //	pipelines/<name>/errors        Failures, by the leader, under its guard
 //	pipelines/<name>/assignment    Assignment, by the leader, under its guard

@@ -72,7 +72,13 @@ func (j *job) run(ctx context.Context) error {
 		switch {
 		case !known:
 		case j.status.ended(d):
+			j.rest(ctx, d, s)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			continue
 		default:
+			j.moves(ctx, d, s, false) // what came too late
 			if err := j.pursue(ctx, d, s); err != nil {
 				return err
 			}

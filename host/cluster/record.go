@@ -35,6 +35,8 @@ func reportPath(name, host string) string      { return reportsDir(name) + "/" +
 func progressDir(name string) string           { return pipelinePath(name) + "/progress" }
 func wantedDir(name string) string             { return pipelinePath(name) + "/wanted" }
 func wantedPath(name, savepoint string) string { return wantedDir(name) + "/" + savepoint }
+func movesDir(name string) string              { return pipelinePath(name) + "/moves" }
+func movePath(name, id string) string          { return movesDir(name) + "/" + id }
 func progressPath(name, id string) string      { return progressDir(name) + "/" + id }
 
 // Host is what a host says of itself. Its record is there as long as its session.

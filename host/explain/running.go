@@ -44,7 +44,7 @@ var processEntries = []Entry{
 // runEntries are failures of a run as a whole.
 var runEntries = []Entry{
 	{"offsets.refused", "Positions cannot be shown or changed",
-		"There is no such source or split in the checkpoint, a position has another form than the one before it, or the pipeline has output that is still to be published, or has read all its input.",
+		"There is no such source, split or checkpoint, nothing to undo, a position has another form than the one before it, or the pipeline has output that is still to be published, or has read all its input.",
 		"The message says which. `weir offsets ls NAME NODE` shows splits and positions; `weir checkpoint show NAME` all that is stored."},
 	{"run.lag_unknown", "A source does not say how far it is behind",
 		"`weir run --until caught-up` ends when every source has read all that there is, and this one reports neither a lag nor a total.",

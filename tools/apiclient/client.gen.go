@@ -616,6 +616,42 @@ type Node struct {
 // NodeKind defines model for Node.Kind.
 type NodeKind string
 
+// Offset defines model for Offset.
+type Offset struct {
+	// Data What the source says of the split, in a form of its own.
+	Data interface{} `json:"data,omitempty"`
+
+	// Position Where it goes on there, in a form of its own; absent for the beginning.
+	Position interface{} `json:"position,omitempty"`
+	Split    string      `json:"split"`
+
+	// Task The task that reads it; enumerator where none does yet.
+	Task string `json:"task"`
+}
+
+// OffsetsChanged defines model for OffsetsChanged.
+type OffsetsChanged struct {
+	At time.Time `json:"at"`
+
+	// Before The one from which it would have.
+	Before int64 `json:"before"`
+
+	// Checkpoint The checkpoint from which the next start goes on.
+	Checkpoint int64 `json:"checkpoint"`
+}
+
+// OffsetsRequest defines model for OffsetsRequest.
+type OffsetsRequest struct {
+	// Positions By split, in the source's own form; fields that are not given stay as they are, and null is the beginning of the split.
+	Positions *map[string]interface{} `json:"positions,omitempty"`
+
+	// Reset Forget which splits it has found and where it stands in them.
+	Reset *bool `json:"reset,omitempty"`
+
+	// Undo Take back the change that has made the newest checkpoint.
+	Undo *bool `json:"undo,omitempty"`
+}
+
 // Pipeline defines model for Pipeline.
 type Pipeline struct {
 	// Epoch Counts the starts and restarts of its tasks.
@@ -949,6 +985,12 @@ type ReadLogsParams struct {
 // ReadLogsParamsLevel defines parameters for ReadLogs.
 type ReadLogsParamsLevel string
 
+// ListOffsetsParams defines parameters for ListOffsets.
+type ListOffsetsParams struct {
+	// Checkpoint Number of a checkpoint or name of a savepoint; by default the newest checkpoint.
+	Checkpoint *string `form:"checkpoint,omitempty" json:"checkpoint,omitempty"`
+}
+
 // TapPipelineParams defines parameters for TapPipeline.
 type TapPipelineParams struct {
 	// Node What passes on this node's outputs alone; of a sink, what comes into it.
@@ -969,6 +1011,9 @@ type SubmitPipelineJSONRequestBody = Submission
 
 // SetLogLevelJSONRequestBody defines body for SetLogLevel for application/json ContentType.
 type SetLogLevelJSONRequestBody = LogLevelRequest
+
+// SetOffsetsJSONRequestBody defines body for SetOffsets for application/json ContentType.
+type SetOffsetsJSONRequestBody = OffsetsRequest
 
 // RescalePipelineJSONRequestBody defines body for RescalePipeline for application/json ContentType.
 type RescalePipelineJSONRequestBody = RescaleRequest
@@ -1165,6 +1210,31 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/pipelines/{name}/nodes (the `ListNodes` operationId).
 	ListNodes(ctx context.Context, name string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListOffsets Where a source stands
+	//
+	// By split, as of a checkpoint.
+	//
+	// Corresponds with GET /v1/pipelines/{name}/nodes/{node}/offsets (the `ListOffsets` operationId).
+	ListOffsets(ctx context.Context, name string, node string, params *ListOffsetsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetOffsetsWithBody Have a source go on elsewhere
+	//
+	// Of a stopped pipeline, by a new checkpoint with the state of all other nodes as it is. Answers when that is stored.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/pipelines/{name}/nodes/{node}/offsets (the `SetOffsets` operationId).
+	SetOffsetsWithBody(ctx context.Context, name string, node string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetOffsets Have a source go on elsewhere
+	//
+	// Of a stopped pipeline, by a new checkpoint with the state of all other nodes as it is. Answers when that is stored.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/pipelines/{name}/nodes/{node}/offsets (the `SetOffsets` operationId).
+	SetOffsets(ctx context.Context, name string, node string, body SetOffsetsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RescalePipelineWithBody Rescale a pipeline
 	//
@@ -1493,6 +1563,61 @@ func (c *Client) ReadLogs(ctx context.Context, name string, params *ReadLogsPara
 // Corresponds with GET /v1/pipelines/{name}/nodes (the `ListNodes` operationId).
 func (c *Client) ListNodes(ctx context.Context, name string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListNodesRequest(c.Server, name)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListOffsets Where a source stands
+//
+// By split, as of a checkpoint.
+//
+// Corresponds with GET /v1/pipelines/{name}/nodes/{node}/offsets (the `ListOffsets` operationId).
+func (c *Client) ListOffsets(ctx context.Context, name string, node string, params *ListOffsetsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListOffsetsRequest(c.Server, name, node, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetOffsetsWithBody Have a source go on elsewhere
+//
+// Of a stopped pipeline, by a new checkpoint with the state of all other nodes as it is. Answers when that is stored.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/pipelines/{name}/nodes/{node}/offsets (the `SetOffsets` operationId).
+func (c *Client) SetOffsetsWithBody(ctx context.Context, name string, node string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetOffsetsRequestWithBody(c.Server, name, node, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetOffsets Have a source go on elsewhere
+//
+// Of a stopped pipeline, by a new checkpoint with the state of all other nodes as it is. Answers when that is stored.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/pipelines/{name}/nodes/{node}/offsets (the `SetOffsets` operationId).
+func (c *Client) SetOffsets(ctx context.Context, name string, node string, body SetOffsetsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetOffsetsRequest(c.Server, name, node, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2144,6 +2269,128 @@ func NewListNodesRequest(server string, name string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewListOffsetsRequest constructs an http.Request for the ListOffsets method
+func NewListOffsetsRequest(server string, name string, node string, params *ListOffsetsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "node", node, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/pipelines/%s/nodes/%s/offsets", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Checkpoint != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "checkpoint", *params.Checkpoint, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewSetOffsetsRequest calls the generic SetOffsets builder with application/json body
+func NewSetOffsetsRequest(server string, name string, node string, body SetOffsetsJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSetOffsetsRequestWithBody(server, name, node, "application/json", bodyReader)
+}
+
+// NewSetOffsetsRequestWithBody constructs an http.Request for the SetOffsets method, with any body, and a specified content type
+func NewSetOffsetsRequestWithBody(server string, name string, node string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "node", node, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/pipelines/%s/nodes/%s/offsets", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewRescalePipelineRequest calls the generic RescalePipeline builder with application/json body
 func NewRescalePipelineRequest(server string, name string, body RescalePipelineJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -2620,6 +2867,33 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/pipelines/{name}/nodes (the `ListNodes` operationId).
 	ListNodesWithResponse(ctx context.Context, name string, reqEditors ...RequestEditorFn) (*ListNodesResponse, error)
+
+	// ListOffsetsWithResponse Where a source stands
+	//
+	// By split, as of a checkpoint.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/pipelines/{name}/nodes/{node}/offsets (the `ListOffsets` operationId).
+	ListOffsetsWithResponse(ctx context.Context, name string, node string, params *ListOffsetsParams, reqEditors ...RequestEditorFn) (*ListOffsetsResponse, error)
+
+	// SetOffsetsWithBodyWithResponse Have a source go on elsewhere
+	//
+	// Of a stopped pipeline, by a new checkpoint with the state of all other nodes as it is. Answers when that is stored.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/pipelines/{name}/nodes/{node}/offsets (the `SetOffsets` operationId).
+	SetOffsetsWithBodyWithResponse(ctx context.Context, name string, node string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetOffsetsResponse, error)
+
+	// SetOffsetsWithResponse Have a source go on elsewhere
+	//
+	// Of a stopped pipeline, by a new checkpoint with the state of all other nodes as it is. Answers when that is stored.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/pipelines/{name}/nodes/{node}/offsets (the `SetOffsets` operationId).
+	SetOffsetsWithResponse(ctx context.Context, name string, node string, body SetOffsetsJSONRequestBody, reqEditors ...RequestEditorFn) (*SetOffsetsResponse, error)
 
 	// RescalePipelineWithBodyWithResponse Rescale a pipeline
 	//
@@ -3212,6 +3486,102 @@ func (r ListNodesResponse) ContentType() string {
 	return ""
 }
 
+type ListOffsetsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *[]Offset
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListOffsetsResponse) GetJSON200() *[]Offset {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListOffsetsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListOffsetsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListOffsetsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListOffsetsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListOffsetsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type SetOffsetsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *OffsetsChanged
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SetOffsetsResponse) GetJSON200() *OffsetsChanged {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r SetOffsetsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r SetOffsetsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SetOffsetsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SetOffsetsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SetOffsetsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type RescalePipelineResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -3696,6 +4066,51 @@ func (c *ClientWithResponses) ListNodesWithResponse(ctx context.Context, name st
 	return ParseListNodesResponse(rsp)
 }
 
+// ListOffsetsWithResponse Where a source stands
+//
+// By split, as of a checkpoint.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/pipelines/{name}/nodes/{node}/offsets (the `ListOffsets` operationId).
+func (c *ClientWithResponses) ListOffsetsWithResponse(ctx context.Context, name string, node string, params *ListOffsetsParams, reqEditors ...RequestEditorFn) (*ListOffsetsResponse, error) {
+	rsp, err := c.ListOffsets(ctx, name, node, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListOffsetsResponse(rsp)
+}
+
+// SetOffsetsWithBodyWithResponse Have a source go on elsewhere
+//
+// Of a stopped pipeline, by a new checkpoint with the state of all other nodes as it is. Answers when that is stored.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/pipelines/{name}/nodes/{node}/offsets (the `SetOffsets` operationId).
+func (c *ClientWithResponses) SetOffsetsWithBodyWithResponse(ctx context.Context, name string, node string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetOffsetsResponse, error) {
+	rsp, err := c.SetOffsetsWithBody(ctx, name, node, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetOffsetsResponse(rsp)
+}
+
+// SetOffsetsWithResponse Have a source go on elsewhere
+//
+// Of a stopped pipeline, by a new checkpoint with the state of all other nodes as it is. Answers when that is stored.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/pipelines/{name}/nodes/{node}/offsets (the `SetOffsets` operationId).
+func (c *ClientWithResponses) SetOffsetsWithResponse(ctx context.Context, name string, node string, body SetOffsetsJSONRequestBody, reqEditors ...RequestEditorFn) (*SetOffsetsResponse, error) {
+	rsp, err := c.SetOffsets(ctx, name, node, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetOffsetsResponse(rsp)
+}
+
 // RescalePipelineWithBodyWithResponse Rescale a pipeline
 //
 // Changes how many tasks its nodes have. It goes on from a final checkpoint.
@@ -4173,6 +4588,72 @@ func ParseListNodesResponse(rsp *http.Response) (*ListNodesResponse, error) {
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest []Node
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListOffsetsResponse parses an HTTP response from a ListOffsetsWithResponse call
+func ParseListOffsetsResponse(rsp *http.Response) (*ListOffsetsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListOffsetsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest []Offset
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseSetOffsetsResponse parses an HTTP response from a SetOffsetsWithResponse call
+func ParseSetOffsetsResponse(rsp *http.Response) (*SetOffsetsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SetOffsetsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest OffsetsChanged
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

@@ -34,6 +34,24 @@ func (c *Client) Rescale(ctx context.Context, name string, r api.RescaleRequest)
 	return out, c.send(ctx, http.MethodPost, path(name, "rescale"), r, &out)
 }
 
+// Offsets implements [api.Cluster].
+func (c *Client) Offsets(ctx context.Context, name, node, checkpoint string) (all []api.Offset, err error) {
+	at := path(name, "nodes", node, "offsets")
+	if checkpoint != "" {
+		at += "?" + url.Values{"checkpoint": {checkpoint}}.Encode()
+	}
+	r, err := c.do(ctx, http.MethodGet, at, nil)
+	if err != nil {
+		return nil, err
+	}
+	return all, c.decode(r, &all)
+}
+
+// SetOffsets implements [api.Cluster].
+func (c *Client) SetOffsets(ctx context.Context, name, node string, r api.OffsetsRequest) (out api.OffsetsChanged, err error) {
+	return out, c.send(ctx, http.MethodPut, path(name, "nodes", node, "offsets"), r, &out)
+}
+
 // Hosts implements [api.Cluster].
 func (c *Client) Hosts(ctx context.Context) (all []api.Host, err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
