@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"regexp"
 	"strconv"
@@ -80,6 +81,8 @@ func TestASavepointOnDiskKeepsItsFiles(t *testing.T) {
 	r.pipeline("disk", 1, 1)
 	r.run(300)
 	running := r.command("run", "p.yaml", "--progress", "none")
+	var said bytes.Buffer
+	running.Stderr = &said
 	if err := running.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +95,7 @@ func TestASavepointOnDiskKeepsItsFiles(t *testing.T) {
 	})
 	r.weir("stop", "p")
 	if err := <-ended; err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v\n%s", err, &said)
 	}
 	r.shares("kept")
 	before := r.export("kept")

@@ -13,7 +13,8 @@ import (
 
 // stateRoom is a folder with a pipeline that has every first-party operator with state
 // by key, of one input. What it holds depends on nothing but how much was read; the
-// state of once is that of the first 300 records.
+// state of once is that of the first 300 records. The input is slower than any machine,
+// so that no barrier waits behind queues.
 type stateRoom struct {
 	t        *testing.T
 	dir, tmp string
@@ -38,7 +39,7 @@ func (r *stateRoom) pipeline(backend string, parallelism, retain int) {
 checkpoint: {interval: 1h, retain: %[3]d}
 max_parallelism: 16
 nodes:
-  in:     {source: generator, config: {keys: 40, rate: 20000}, event_time: {from: record}}
+  in:     {source: generator, config: {keys: 40, rate: 1000}, event_time: {from: record}}
   totals: {operator: aggregate, input: in, parallelism: %[2]d, state: %[1]s, config: {aggregates: {n: count(), d: distinct(json.seq %% 9)}}}
   first:  {operator: dedup, input: in, parallelism: %[2]d, state: %[1]s, config: {within: 1h, time: event}}
   panes:  {operator: window, input: in, parallelism: %[2]d, state: %[1]s, config: {size: 10s, aggregates: {n: count(), max: max(json.seq)}}}
