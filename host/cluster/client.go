@@ -190,16 +190,19 @@ func (c *Client) Move(ctx context.Context, name string, m Moving) (Moving, error
 	if err != nil {
 		return m, err
 	}
-	busy := fmt.Errorf("%w: %s is %s; stop it first", ErrBusy, name, p.State())
-	if !p.Ended() || desired.Revision != p.Desired.Revision {
-		return m, busy
+	if !p.Ended() {
+		return m, fmt.Errorf("%w: %s is %s; stop it first", ErrBusy, name, p.State())
+	}
+	overtaken := fmt.Errorf("%w: %s was started meanwhile; stop it first", ErrBusy, name)
+	if desired.Revision != p.Desired.Revision {
+		return m, overtaken
 	}
 	m.At, m.Desired = time.Now().UTC(), desired.Revision
 	path := movePath(name, rand.Text())
 	err = c.store.Commit(ctx, coordination.Check(desiredPath(name), rec.Version), coordination.Create(path, encode(m)))
 	var conflict *coordination.ConflictError
 	if errors.As(err, &conflict) {
-		return m, busy
+		return m, overtaken
 	}
 	if err != nil {
 		return m, err
@@ -224,7 +227,7 @@ func (c *Client) Move(ctx context.Context, name string, m Moving) (Moving, error
 		case m.Refused:
 			return m, &checkpoint.PositionError{Reason: m.Error}
 		case m.Busy:
-			return m, busy
+			return m, overtaken
 		case m.Error != "":
 			return m, errors.New(m.Error)
 		}
