@@ -119,9 +119,10 @@ func (o *operations) cluster() {
 		return &answer[Submitted]{s}, o.problem(err)
 	}
 	type submission struct{ Body Submission }
-	huma.Register(o.api, o.operation("submitPipeline", http.MethodPost, "pipelines", "cluster", "Submit a pipeline",
-		"Makes a pipeline, or gives the one of this name another file, with which it goes on from its state."),
+	huma.Register(o.api, patient(o.operation("submitPipeline", http.MethodPost, "pipelines", "cluster", "Submit a pipeline",
+		"Makes a pipeline, or gives the one of this name another file, with which it goes on from its state.")),
 		func(ctx context.Context, in *submission) (*answer[Submitted], error) {
+			unhurried(ctx)
 			return submitted(c.Submit(ctx, in.Body))
 		})
 	type resume struct {
@@ -144,9 +145,10 @@ func (o *operations) cluster() {
 		Name string `path:"name" doc:"The pipeline's name."`
 		Body RescaleRequest
 	}
-	huma.Register(o.api, o.operation("rescalePipeline", http.MethodPost, "pipelines/{name}/rescale", "cluster", "Rescale a pipeline",
-		"Changes how many tasks its nodes have. It goes on from a final checkpoint."),
+	huma.Register(o.api, patient(o.operation("rescalePipeline", http.MethodPost, "pipelines/{name}/rescale", "cluster", "Rescale a pipeline",
+		"Changes how many tasks its nodes have. It goes on from a final checkpoint.")),
 		func(ctx context.Context, in *rescale) (*answer[Submitted], error) {
+			unhurried(ctx)
 			return submitted(c.Rescale(ctx, in.Name, in.Body))
 		})
 	o.offsets(c)

@@ -83,11 +83,37 @@ func (o *operations) operation(id, method, path, tag, summary, description strin
 	problem := o.api.OpenAPI().Components.Schemas.Schema(problemOf, true, "Problem")
 	return huma.Operation{
 		OperationID: id, Method: method, Path: "/v1/" + path, Tags: []string{tag}, Summary: summary, Description: description,
-		DefaultStatus: http.StatusOK,
+		DefaultStatus: http.StatusOK, BodyReadTimeout: o.ReadTimeout,
 		Responses: map[string]*huma.Response{
 			"default": {Description: "A problem", Content: map[string]*huma.MediaType{problemType: {Schema: problem}}},
 		},
 	}
+}
+
+// patient makes an operation's answer take as long as it takes: it waits for a pipeline,
+// or for plugins, which have deadlines of their own. Its handler calls unhurried.
+func patient(op huma.Operation) huma.Operation {
+	op.Middlewares = append(op.Middlewares, func(ctx huma.Context, next func(huma.Context)) {
+		_, w := humago.Unwrap(ctx)
+		next(huma.WithValue(ctx, answering{}, w))
+	})
+	return op
+}
+
+// answering is the key of a patient operation's writer.
+type answering struct{}
+
+// unhurried lifts the deadlines that a request and its answer have. It is called when
+// the request has been read. One for reading, too, ends a request that waits: the server
+// listens for the client's leaving meanwhile, and takes the deadline for that.
+func unhurried(ctx context.Context) {
+	w, ok := ctx.Value(answering{}).(http.ResponseWriter)
+	if !ok {
+		return
+	}
+	c := http.NewResponseController(w)
+	_ = c.SetReadDeadline(time.Time{})
+	_ = c.SetWriteDeadline(time.Time{})
 }
 
 // get registers an operation that tells something of one pipeline.
@@ -136,9 +162,10 @@ func (o *operations) change() {
 		Name string `path:"name" doc:"The pipeline's name."`
 		Body *SavepointRequest
 	}
-	huma.Register(o.api, o.operation("createSavepoint", http.MethodPost, "pipelines/{name}/savepoints", "change", "Make a savepoint",
-		"Answers when all output up to it is published. It goes on when the client leaves before."),
+	huma.Register(o.api, patient(o.operation("createSavepoint", http.MethodPost, "pipelines/{name}/savepoints", "change", "Make a savepoint",
+		"Answers when all output up to it is published. It goes on when the client leaves before.")),
 		func(ctx context.Context, in *savepoint) (*answer[Savepoint], error) {
+			unhurried(ctx)
 			s, err := p.Savepoint(ctx, in.Name, orZero(in.Body))
 			return &answer[Savepoint]{s}, o.problem(err)
 		})
@@ -146,9 +173,10 @@ func (o *operations) change() {
 		Name string `path:"name" doc:"The pipeline's name."`
 		Body *StopRequest
 	}
-	huma.Register(o.api, o.operation("stopPipeline", http.MethodPost, "pipelines/{name}/stop", "change", "Stop a pipeline",
-		"Makes a final checkpoint and answers when its output is published and the pipeline has stopped. It stops also when the client leaves before."),
+	huma.Register(o.api, patient(o.operation("stopPipeline", http.MethodPost, "pipelines/{name}/stop", "change", "Stop a pipeline",
+		"Makes a final checkpoint and answers when its output is published and the pipeline has stopped. It stops also when the client leaves before.")),
 		func(ctx context.Context, in *stop) (*answer[Stopped], error) {
+			unhurried(ctx)
 			s, err := p.Stop(ctx, in.Name, orZero(in.Body))
 			if s.Uncommitted == nil {
 				s.Uncommitted = []string{}
@@ -164,16 +192,6 @@ func (o *operations) change() {
 	op.DefaultStatus = http.StatusNoContent
 	huma.Register(o.api, op, func(ctx context.Context, in *level) (*struct{}, error) {
 		return nil, o.problem(p.SetLogLevel(ctx, in.Name, in.Body))
-	})
-	// These wait for a pipeline, which has deadlines of its own.
-	o.api.UseMiddleware(func(ctx huma.Context, next func(huma.Context)) {
-		switch ctx.Operation().OperationID {
-		case "createSavepoint", "stopPipeline", "setOffsets":
-			_, w := humago.Unwrap(ctx)
-			_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
-			_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
-		}
-		next(ctx)
 	})
 }
 

@@ -37,6 +37,8 @@ type Config struct {
 	// WriteTimeout bounds the writing of one answer, or of one record of a stream;
 	// 10 seconds where it is 0.
 	WriteTimeout time.Duration
+	// ReadTimeout bounds the reading of one request; 10 seconds where it is 0.
+	ReadTimeout time.Duration
 }
 
 // Limits of a server. A client that sends or reads nothing costs a connection for
@@ -86,6 +88,9 @@ func New(c Config) http.Handler {
 	if c.WriteTimeout == 0 {
 		c.WriteTimeout = writeTimeout
 	}
+	if c.ReadTimeout == 0 {
+		c.ReadTimeout = headerTimeout
+	}
 	mux := http.NewServeMux()
 	register(mux, c)
 	mux.Handle("GET /metrics", metricsHandler(c))
@@ -107,7 +112,7 @@ func New(c Config) http.Handler {
 	pages.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, Problemf(CodeForbidden, "a page of %s may not change anything here", r.Header.Get("Origin")))
 	}))
-	return recovered(c.Log, bounded(c.WriteTimeout, allowed(c, pages.Handler(withProblems(mux)))))
+	return recovered(c.Log, bounded(c, allowed(c, pages.Handler(withProblems(mux)))))
 }
 
 type health struct {
@@ -154,11 +159,11 @@ func isLoopback(host string) bool {
 
 // bounded gives every answer its time. Streams and what waits for a pipeline set
 // another.
-func bounded(write time.Duration, next http.Handler) http.Handler {
+func bounded(c Config, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := http.NewResponseController(w)
-		_ = c.SetReadDeadline(time.Now().Add(headerTimeout))
-		_ = c.SetWriteDeadline(time.Now().Add(write))
+		deadlines := http.NewResponseController(w)
+		_ = deadlines.SetReadDeadline(time.Now().Add(c.ReadTimeout))
+		_ = deadlines.SetWriteDeadline(time.Now().Add(c.WriteTimeout))
 		next.ServeHTTP(w, r)
 	})
 }

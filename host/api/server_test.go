@@ -187,6 +187,29 @@ func TestAClientThatNeverReadsLosesItsConnection(t *testing.T) {
 	}
 }
 
+// TestAnAnswerMayTakeAsLongAsThePipelineDoes: a final checkpoint behind full queues
+// takes longer than any other answer may.
+func TestAnAnswerMayTakeAsLongAsThePipelineDoes(t *testing.T) {
+	for path, request := range map[string]string{
+		"stop": `{"savepoint": "kept"}`, "savepoints": `{"name": "kept"}`,
+	} {
+		f := newFake()
+		f.wait = make(chan struct{})
+		c := config(f)
+		c.WriteTimeout, c.ReadTimeout = time.Second, time.Second
+		time.AfterFunc(2500*time.Millisecond, func() { close(f.wait) })
+		r, err := http.Post(serve(t, api.New(c))+"/v1/pipelines/orders/"+path, "application/json", strings.NewReader(request))
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		if got := body(t, r); r.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s %s", path, r.Status, got)
+		}
+		r.Body.Close()
+	}
+}
+
 func TestATapOnWhatThereIsNotSaysWhatThereIs(t *testing.T) {
 	f := newFake()
 	f.status.Nodes[0].Outputs = []string{"out", "late"}
