@@ -119,10 +119,9 @@ func (o *operations) cluster() {
 		return &answer[Submitted]{s}, o.problem(err)
 	}
 	type submission struct{ Body Submission }
-	huma.Register(o.api, patient(o.operation("submitPipeline", http.MethodPost, "pipelines", "cluster", "Submit a pipeline",
-		"Makes a pipeline, or gives the one of this name another file, with which it goes on from its state.")),
+	patient(o, o.operation("submitPipeline", http.MethodPost, "pipelines", "cluster", "Submit a pipeline",
+		"Makes a pipeline, or gives the one of this name another file, with which it goes on from its state."),
 		func(ctx context.Context, in *submission) (*answer[Submitted], error) {
-			unhurried(ctx)
 			return submitted(c.Submit(ctx, in.Body))
 		})
 	type resume struct {
@@ -145,10 +144,9 @@ func (o *operations) cluster() {
 		Name string `path:"name" doc:"The pipeline's name."`
 		Body RescaleRequest
 	}
-	huma.Register(o.api, patient(o.operation("rescalePipeline", http.MethodPost, "pipelines/{name}/rescale", "cluster", "Rescale a pipeline",
-		"Changes how many tasks its nodes have. It goes on from a final checkpoint.")),
+	patient(o, o.operation("rescalePipeline", http.MethodPost, "pipelines/{name}/rescale", "cluster", "Rescale a pipeline",
+		"Changes how many tasks its nodes have. It goes on from a final checkpoint."),
 		func(ctx context.Context, in *rescale) (*answer[Submitted], error) {
-			unhurried(ctx)
 			return submitted(c.Rescale(ctx, in.Name, in.Body))
 		})
 	o.offsets(c)

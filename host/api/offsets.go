@@ -66,13 +66,12 @@ func (o *operations) offsets(c Cluster) {
 		Node string `path:"node" doc:"The source's name."`
 		Body OffsetsRequest
 	}
-	huma.Register(o.api, patient(o.operation("setOffsets", http.MethodPut, at, "cluster", "Have a source go on elsewhere",
-		"Of a stopped pipeline, by a new checkpoint with the state of all other nodes as it is. Answers when that is stored.")),
+	patient(o, o.operation("setOffsets", http.MethodPut, at, "cluster", "Have a source go on elsewhere",
+		"Of a stopped pipeline, by a new checkpoint with the state of all other nodes as it is. Answers when that is stored."),
 		func(ctx context.Context, in *change) (*answer[OffsetsChanged], error) {
 			if err := in.Body.check(); err != nil {
 				return nil, o.problem(err)
 			}
-			unhurried(ctx)
 			changed, err := c.SetOffsets(ctx, in.Name, in.Node, in.Body)
 			return &answer[OffsetsChanged]{changed}, o.problem(err)
 		})

@@ -90,30 +90,22 @@ func (o *operations) operation(id, method, path, tag, summary, description strin
 	}
 }
 
-// patient makes an operation's answer take as long as it takes: it waits for a pipeline,
-// or for plugins, which have deadlines of their own. Its handler calls unhurried.
-func patient(op huma.Operation) huma.Operation {
+// patient registers an operation whose answer may take as long as it takes: it waits
+// for a pipeline, or for plugins, which have deadlines of their own.
+func patient[I, O any](o *operations, op huma.Operation, handle func(context.Context, *I) (*O, error)) {
+	type answering struct{} // the key of the answer's writer
 	op.Middlewares = append(op.Middlewares, func(ctx huma.Context, next func(huma.Context)) {
 		_, w := humago.Unwrap(ctx)
-		next(huma.WithValue(ctx, answering{}, w))
+		next(huma.WithValue(ctx, answering{}, http.NewResponseController(w)))
 	})
-	return op
-}
-
-// answering is the key of a patient operation's writer.
-type answering struct{}
-
-// unhurried lifts the deadlines that a request and its answer have. It is called when
-// the request has been read. One for reading, too, ends a request that waits: the server
-// listens for the client's leaving meanwhile, and takes the deadline for that.
-func unhurried(ctx context.Context) {
-	w, ok := ctx.Value(answering{}).(http.ResponseWriter)
-	if !ok {
-		return
-	}
-	c := http.NewResponseController(w)
-	_ = c.SetReadDeadline(time.Time{})
-	_ = c.SetWriteDeadline(time.Time{})
+	huma.Register(o.api, op, func(ctx context.Context, in *I) (*O, error) {
+		// The request has been read. A deadline for reading ends one that waits, too: the
+		// server listens for the client's leaving meanwhile, and takes the deadline for it.
+		deadlines := ctx.Value(answering{}).(*http.ResponseController)
+		_ = deadlines.SetReadDeadline(time.Time{})
+		_ = deadlines.SetWriteDeadline(time.Time{})
+		return handle(ctx, in)
+	})
 }
 
 // get registers an operation that tells something of one pipeline.
@@ -162,10 +154,9 @@ func (o *operations) change() {
 		Name string `path:"name" doc:"The pipeline's name."`
 		Body *SavepointRequest
 	}
-	huma.Register(o.api, patient(o.operation("createSavepoint", http.MethodPost, "pipelines/{name}/savepoints", "change", "Make a savepoint",
-		"Answers when all output up to it is published. It goes on when the client leaves before.")),
+	patient(o, o.operation("createSavepoint", http.MethodPost, "pipelines/{name}/savepoints", "change", "Make a savepoint",
+		"Answers when all output up to it is published. It goes on when the client leaves before."),
 		func(ctx context.Context, in *savepoint) (*answer[Savepoint], error) {
-			unhurried(ctx)
 			s, err := p.Savepoint(ctx, in.Name, orZero(in.Body))
 			return &answer[Savepoint]{s}, o.problem(err)
 		})
@@ -173,10 +164,9 @@ func (o *operations) change() {
 		Name string `path:"name" doc:"The pipeline's name."`
 		Body *StopRequest
 	}
-	huma.Register(o.api, patient(o.operation("stopPipeline", http.MethodPost, "pipelines/{name}/stop", "change", "Stop a pipeline",
-		"Makes a final checkpoint and answers when its output is published and the pipeline has stopped. It stops also when the client leaves before.")),
+	patient(o, o.operation("stopPipeline", http.MethodPost, "pipelines/{name}/stop", "change", "Stop a pipeline",
+		"Makes a final checkpoint and answers when its output is published and the pipeline has stopped. It stops also when the client leaves before."),
 		func(ctx context.Context, in *stop) (*answer[Stopped], error) {
-			unhurried(ctx)
 			s, err := p.Stop(ctx, in.Name, orZero(in.Body))
 			if s.Uncommitted == nil {
 				s.Uncommitted = []string{}
