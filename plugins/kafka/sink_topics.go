@@ -214,14 +214,3 @@ func (ts *topics) createTopic(ctx context.Context, name string) error {
 		return ts.client.Explain(ctx, fmt.Errorf("create topic %q: %w: %s", name, code, answer.Topics[0].ErrorMessage))
 	}
 }
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}

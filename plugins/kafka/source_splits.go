@@ -192,17 +192,8 @@ func (s *source) listPatiently(ctx context.Context, first bool) ([]located, erro
 		if time.Now().After(end) {
 			return nil, sdk.Fatal(fmt.Errorf("%w: create it (kafka-topics --create), or correct the name", err))
 		}
-		if err := pause(ctx, 500*time.Millisecond); err != nil {
+		if err := sleep(ctx, 500*time.Millisecond); err != nil {
 			return nil, err
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
 	}
 }

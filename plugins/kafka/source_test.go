@@ -52,7 +52,7 @@ func writeMessages(t testing.TB, c *kafkatest.Cluster, topic string, partition i
 		if err == nil {
 			return
 		}
-		if pause(ctx, 200*time.Millisecond) != nil {
+		if sleep(ctx, 200*time.Millisecond) != nil {
 			t.Fatal(err)
 		}
 	}
