@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/weirstream/weir/internal/testserver/proc"
 )
@@ -18,92 +16,36 @@ import (
 // Broker is one broker of a cluster, whether it runs or not. Its methods may be
 // called concurrently.
 type Broker struct {
+	// Server is its process. Stop lets it hand its partitions over first.
+	*proc.Server
 	// ID is its node id, from 1.
 	ID int
 
 	cluster *Cluster
 	dir     string
 	ports   map[Listener]int
+}
 
-	mu      sync.Mutex
-	process *proc.Process // nil while it does not run
+func newBroker(c *Cluster, id int) *Broker {
+	b := &Broker{ID: id, cluster: c, dir: filepath.Join(c.dir, fmt.Sprintf("broker-%d", id)), ports: map[Listener]int{}}
+	b.Server = proc.NewServer(fmt.Sprintf("broker %d", id), b.file("log"))
+	return b
 }
 
 // Addr returns the broker's address on a listener. It keeps it when it is started
 // again.
 func (b *Broker) Addr(l Listener) string { return fmt.Sprintf("127.0.0.1:%d", b.ports[l]) }
 
-// PID returns the id of its process, 0 while it does not run.
-func (b *Broker) PID() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.process == nil {
-		return 0
-	}
-	return b.process.PID()
-}
-
 // Start starts the broker, with what is on its disk, and waits until it serves.
 func (b *Broker) Start(ctx context.Context) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.process != nil {
-		return fmt.Errorf("broker %d runs already", b.ID)
-	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	args := append(b.cluster.installed.javaArgs(b.cluster.options.Warm), "kafka.Kafka", b.file("server.properties"))
-	p, err := proc.Start(ctx, b.file("log"), readyLine, b.cluster.options.Detach, "java", args...)
-	if err != nil {
-		return fmt.Errorf("broker %d: %w", b.ID, err)
-	}
-	b.process = p
-	return nil
+	return b.Launch(ctx, readyLine, b.cluster.options.Detach, "java", args...)
 }
 
 // readyLine is in the log of a broker that serves.
 const readyLine = "Kafka Server started"
-
-// Kill ends the broker at once, as kill -9 does.
-func (b *Broker) Kill() { b.end((*proc.Process).Kill) }
-
-// Stop ends the broker as an operator does: it hands its partitions over first.
-func (b *Broker) Stop() { b.end(func(p *proc.Process) { p.Stop(time.Minute) }) }
-
-func (b *Broker) end(how func(*proc.Process)) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.process != nil {
-		how(b.process)
-		b.process = nil
-	}
-}
-
-var errDown = errors.New("the broker does not run")
-
-// Pause stops the broker's process without ending it, until Resume.
-func (b *Broker) Pause() error { return b.running((*proc.Process).Pause) }
-
-// Resume ends a pause.
-func (b *Broker) Resume() error { return b.running((*proc.Process).Resume) }
-
-func (b *Broker) running(do func(*proc.Process) error) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.process == nil {
-		return errDown
-	}
-	return do(b.process)
-}
-
-// Log returns what the broker has logged since its last start.
-func (b *Broker) Log() string {
-	text, err := os.ReadFile(b.file("log"))
-	if err != nil {
-		return err.Error()
-	}
-	return string(text)
-}
 
 func (b *Broker) file(name string) string { return filepath.Join(b.dir, name) }
 

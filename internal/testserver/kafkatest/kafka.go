@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -105,7 +104,7 @@ func (c *Cluster) launch(ctx context.Context) error {
 	}
 	c.Brokers = nil
 	for id := 1; id <= c.options.Brokers; id++ {
-		b := &Broker{ID: id, cluster: c, dir: filepath.Join(c.dir, fmt.Sprintf("broker-%d", id)), ports: map[Listener]int{}}
+		b := newBroker(c, id)
 		for i, l := range listeners {
 			b.ports[l] = ports[(id-1)*len(listeners)+i]
 		}

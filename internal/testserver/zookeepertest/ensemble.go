@@ -117,10 +117,12 @@ func (e *Ensemble) launch(ctx context.Context) error {
 	}
 	e.Nodes = nil
 	for i := range e.options.Nodes {
-		e.Nodes = append(e.Nodes, &Node{
+		n := &Node{
 			ID: i + 1, ensemble: e, dir: filepath.Join(e.dir, fmt.Sprintf("node-%d", i+1)),
 			client: ports[i*each], follower: ports[i*each+1], election: ports[i*each+2],
-		})
+		}
+		n.Server = proc.NewServer(fmt.Sprintf("server %d", n.ID), n.file("log"))
+		e.Nodes = append(e.Nodes, n)
 	}
 	for _, n := range e.Nodes {
 		if err := n.format(); err != nil {

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/weirstream/weir/internal/testserver/proc"
@@ -21,15 +20,14 @@ import (
 // Node is one server of an ensemble, whether it runs or not. Its methods may be
 // called concurrently.
 type Node struct {
+	// Server is its process.
+	*proc.Server
 	// ID is its number in the ensemble, from 1.
 	ID int
 
 	ensemble                   *Ensemble
 	dir                        string
 	client, follower, election int // ports
-
-	mu      sync.Mutex
-	process *proc.Process // nil while it does not run
 }
 
 const (
@@ -43,71 +41,12 @@ const (
 // again.
 func (n *Node) Addr() string { return fmt.Sprintf("127.0.0.1:%d", n.client) }
 
-// PID returns the id of its process, 0 while it does not run.
-func (n *Node) PID() int {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.process == nil {
-		return 0
-	}
-	return n.process.PID()
-}
-
 // Start starts the server with what is on its disk. It does not wait for the
 // others of the ensemble; see [Ensemble.Ready].
 func (n *Node) Start(ctx context.Context) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.process != nil {
-		return fmt.Errorf("server %d runs already", n.ID)
-	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	p, err := proc.Start(ctx, n.file("log"), readyLine, n.ensemble.options.Detach, "java", n.javaArgs()...)
-	if err != nil {
-		return fmt.Errorf("server %d: %w", n.ID, err)
-	}
-	n.process = p
-	return nil
-}
-
-// Kill ends the server at once, as kill -9 does. One that does not run stays so.
-func (n *Node) Kill() { n.end((*proc.Process).Kill) }
-
-// Stop ends the server as an operator does.
-func (n *Node) Stop() { n.end(func(p *proc.Process) { p.Stop(time.Minute) }) }
-
-func (n *Node) end(how func(*proc.Process)) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.process != nil {
-		how(n.process)
-		n.process = nil
-	}
-}
-
-// Pause stops the server's process without ending it, until Resume.
-func (n *Node) Pause() error { return n.running((*proc.Process).Pause) }
-
-// Resume ends a pause.
-func (n *Node) Resume() error { return n.running((*proc.Process).Resume) }
-
-func (n *Node) running(do func(*proc.Process) error) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.process == nil {
-		return errors.New("the server does not run")
-	}
-	return do(n.process)
-}
-
-// Log returns what the server has logged since its last start.
-func (n *Node) Log() string {
-	text, err := os.ReadFile(n.file("log"))
-	if err != nil {
-		return err.Error()
-	}
-	return string(text)
+	return n.Launch(ctx, readyLine, n.ensemble.options.Detach, "java", n.javaArgs()...)
 }
 
 // Mode asks the server what it is: standalone, leader, follower or read-only, and
