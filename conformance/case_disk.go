@@ -58,26 +58,9 @@ var diskCases = []Case{
 		Why:     "The host does not look into files, so it cannot divide them. A task that reads one store of several loses keys, and one that takes over what belongs to others has their state a second time when it comes back.",
 		Fix:     "Of each restored store read the key groups in Member.key_groups, and those alone. Give files names that no other task's have.",
 		run: func(t *T) {
-			line := t.withRareKeys(t.timeline(t.ordinary(), true))
-			want := t.undisturbed(line)
-			got := make(outcome)
-			var cut *rig.Cut
-			tasks := []int{1, fewGroups, 3, 2}
-			for i, n := range tasks {
-				o := t.openDisk(uint64(i)+1, n, cut, true)
-				o.MaxParallelism = fewGroups
-				p := t.Start()
-				s := p.Stage(o)
-				sendMoments(s, line[len(line)*i/len(tasks):len(line)*(i+1)/len(tasks)])
-				if i < len(tasks)-1 {
-					cut = s.Checkpoint()
-				} else {
-					cut = endOf(s)
-				}
-				got.add(t.outcomeOfAll(cut))
-				p.SIGKILL()
-			}
-			t.compareBags(fmt.Sprintf("on disk, with %v tasks, one after the other", tasks), want, got)
+			t.dividedAnew("on disk, with", func(epoch uint64, n int, restore *rig.Cut) rig.Open {
+				return t.openDisk(epoch, n, restore, true)
+			})
 		},
 	},
 	{

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weirstream/weir/conformance/rig"
 	"github.com/weirstream/weir/host/process"
 )
 
@@ -22,12 +23,7 @@ var processCases = []Case{
 		run: func(t *T) {
 			p := t.Start()
 			t.describe(p)
-			p.StopWithin(stopTime)
-			for _, l := range p.Logs.Lines() {
-				if l.Stdout {
-					t.Fatalf("the plugin printed to standard output: %q", l.Text)
-				}
-			}
+			t.endsSilent(p)
 		},
 	},
 	{
@@ -153,12 +149,7 @@ var processCases = []Case{
 			t.drive(s, 20)
 			t.settled(p, s)
 			s.Close()
-			p.StopWithin(stopTime)
-			for _, l := range p.Logs.Lines() {
-				if l.Stdout {
-					t.Fatalf("the plugin printed to standard output: %q", l.Text)
-				}
-			}
+			t.endsSilent(p)
 		},
 	},
 	{
@@ -236,3 +227,13 @@ func (t *T) byHand() {
 
 // stopTime is what a host gives a process to end by itself.
 const stopTime = 2 * time.Second
+
+// endsSilent ends a process, which must have left standard output alone.
+func (t *T) endsSilent(p *rig.Plugin) {
+	p.StopWithin(stopTime)
+	for _, l := range p.Logs.Lines() {
+		if l.Stdout {
+			t.Fatalf("the plugin printed to standard output: %q", l.Text)
+		}
+	}
+}

@@ -39,9 +39,7 @@ var sourceResumeCases = []Case{
 				p := t.StartNarrow()
 				o := t.Open(epoch, t.Parallelism(), cut)
 				o.BatchBytes = 8 << 10
-				s := p.Prepare(o)
-				s.StallAtBarriers()
-				s.TryOpen()
+				s := openStalled(p, o)
 				for range 1 + t.Rand.IntN(2) {
 					next := s.Checkpoint()
 					s.Flow()
@@ -104,9 +102,7 @@ var sourceResumeCases = []Case{
 			p := t.StartNarrow()
 			o := t.Open(1, t.Parallelism(), nil)
 			o.BatchBytes = 8 << 10
-			s := p.Prepare(o)
-			s.StallAtBarriers()
-			s.TryOpen()
+			s := openStalled(p, o)
 			s.Checkpoint()
 			s.Flow()
 			cut := s.Checkpoint(rig.Halt)
@@ -125,9 +121,7 @@ var sourceResumeCases = []Case{
 			p := t.StartNarrow()
 			o := t.Open(1, t.Parallelism(), nil)
 			o.BatchBytes = 8 << 10
-			s := p.Prepare(o)
-			s.StallAtBarriers()
-			s.TryOpen()
+			s := openStalled(p, o)
 			var all []step
 			for range 4 {
 				cut := s.Checkpoint()
@@ -171,9 +165,7 @@ var sourceResumeCases = []Case{
 			old := t.StartPrevious()
 			o := t.Open(1, t.Parallelism(), nil)
 			o.Chain = []*member{t.PreviousMember()}
-			s := old.Prepare(o)
-			s.StallAtBarriers()
-			s.TryOpen()
+			s := openStalled(old, o)
 			first := s.Checkpoint()
 			s.Flow()
 			second := s.Checkpoint()
@@ -221,9 +213,7 @@ func (t *T) sourceStorm() {
 		p := t.StartNarrow()
 		o := t.Open(epoch, n, record)
 		o.BatchBytes = 4 << 10
-		s := p.Prepare(o)
-		s.StallAtBarriers()
-		s.TryOpen()
+		s := openStalled(p, o)
 		said := fmt.Sprintf("epoch %d with %d tasks, behind %d records:", epoch, n, len(covered))
 		base := covered
 		for range t.Rand.IntN(4) {

@@ -136,26 +136,7 @@ var stateCases = []Case{
 		Why:     "A pipeline grows and shrinks with its load, and keeps what it has counted.",
 		Fix:     "Put the state of each key, and its timers, into the entry of its own key group, and nothing of another group beside it. Keep nothing by key outside of entries of kind KEY_GROUP.",
 		run: func(t *T) {
-			line := t.withRareKeys(t.timeline(t.ordinary(), true))
-			want := t.undisturbed(line)
-			got := make(outcome)
-			var cut *rig.Cut
-			tasks := []int{1, fewGroups, 3, 2}
-			for i, n := range tasks {
-				o := t.Open(uint64(i)+1, n, cut)
-				o.MaxParallelism = fewGroups
-				p := t.Start()
-				s := p.Stage(o)
-				sendMoments(s, line[len(line)*i/len(tasks):len(line)*(i+1)/len(tasks)])
-				if i < len(tasks)-1 {
-					cut = s.Checkpoint()
-				} else {
-					cut = endOf(s)
-				}
-				got.add(t.outcomeOfAll(cut))
-				p.SIGKILL()
-			}
-			t.compareBags(fmt.Sprintf("with %v tasks, one after the other", tasks), want, got)
+			t.dividedAnew("with", t.Open)
 		},
 	},
 	{
@@ -218,6 +199,32 @@ func inSteps(t *Target) Missing {
 		return notConfigured("`steps`, records with watermarks in between and what comes of each")
 	}
 	return ""
+}
+
+// dividedAnew checks that tasks of changing number, each lot killed and restored from the
+// checkpoint of the one before, together give what one task gives. how says where they
+// have their state.
+func (t *T) dividedAnew(how string, open func(epoch uint64, parallelism int, restore *rig.Cut) rig.Open) {
+	line := t.withRareKeys(t.timeline(t.ordinary(), true))
+	want := t.undisturbed(line)
+	got := make(outcome)
+	var cut *rig.Cut
+	tasks := []int{1, fewGroups, 3, 2}
+	for i, n := range tasks {
+		o := open(uint64(i)+1, n, cut)
+		o.MaxParallelism = fewGroups
+		p := t.Start()
+		s := p.Stage(o)
+		sendMoments(s, line[len(line)*i/len(tasks):len(line)*(i+1)/len(tasks)])
+		if i < len(tasks)-1 {
+			cut = s.Checkpoint()
+		} else {
+			cut = endOf(s)
+		}
+		got.add(t.outcomeOfAll(cut))
+		p.SIGKILL()
+	}
+	t.compareBags(fmt.Sprintf("%s %v tasks, one after the other", how, tasks), want, got)
 }
 
 // distinct makes n records of as many keys.

@@ -121,15 +121,21 @@ type step struct {
 	before []rig.Received
 }
 
+// openStalled opens tasks whose output is held up behind each barrier, until Flow.
+func openStalled(p *rig.Plugin, o rig.Open) *rig.Stage {
+	s := p.Prepare(o)
+	s.StallAtBarriers()
+	s.TryOpen()
+	return s
+}
+
 // steps reads everything and takes as many checkpoints on the way as it can: after
 // each the output is held up, so that the next comes a little later.
 func (r *sourceRun) steps(p *rig.Plugin, parallelism, most int) []step {
 	t := r.t
 	o := t.Open(1, parallelism, nil)
 	o.BatchBytes = 8 << 10
-	s := p.Prepare(o)
-	s.StallAtBarriers()
-	s.TryOpen()
+	s := openStalled(p, o)
 	var out []step
 	// The first comes before anything was assigned.
 	for range most {
