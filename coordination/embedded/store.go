@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/weirstream/weir/coordination"
+	"github.com/weirstream/weir/coordination/internal/watch"
 )
 
 // Store is a session on a DB. It implements coordination.Store.
@@ -121,7 +122,7 @@ func (s *Store) Watch(ctx context.Context, path string) <-chan coordination.Chan
 		return coordination.Change{Record: coordination.Record{Path: path}, Err: err}
 	}
 	if err := coordination.CheckPath(path); err != nil {
-		return refuse(failed(err))
+		return watch.Refuse(failed(err))
 	}
 	return follow(ctx, s, topic{path: path}, follower[coordination.Change]{
 		read: func(t *tree) (c coordination.Change, err error) {
@@ -143,7 +144,7 @@ func (s *Store) Watch(ctx context.Context, path string) <-chan coordination.Chan
 func (s *Store) WatchChildren(ctx context.Context, path string) <-chan coordination.Listing {
 	failed := func(err error) coordination.Listing { return coordination.Listing{Err: err} }
 	if err := checkParent(path); err != nil {
-		return refuse(failed(err))
+		return watch.Refuse(failed(err))
 	}
 	return follow(ctx, s, topic{path: path, children: true}, follower[coordination.Listing]{
 		read: func(t *tree) (coordination.Listing, error) {
@@ -157,20 +158,20 @@ func (s *Store) WatchChildren(ctx context.Context, path string) <-chan coordinat
 // WatchSession implements coordination.Store. The state is connected until the
 // session ends.
 func (s *Store) WatchSession(ctx context.Context) <-chan coordination.SessionState {
-	out := make(slot[coordination.SessionState], 1)
+	out := watch.NewSlot[coordination.SessionState]()
 	s.start(func() {
-		out.put(coordination.SessionConnected)
+		out.Put(coordination.SessionConnected)
 		select {
 		case <-ctx.Done():
 		case <-s.ended:
 		}
 		if errors.Is(s.alive(), coordination.ErrSessionLost) {
-			out.put(coordination.SessionLost)
+			out.Put(coordination.SessionLost)
 		}
 		close(out)
 	}, func(err error) {
 		if errors.Is(err, coordination.ErrSessionLost) {
-			out.put(coordination.SessionLost)
+			out.Put(coordination.SessionLost)
 		}
 		close(out)
 	})

@@ -3,6 +3,8 @@ package embedded
 import (
 	"context"
 	"sync"
+
+	"github.com/weirstream/weir/coordination/internal/watch"
 )
 
 // topic is what a watch waits for: a record, or the list of its children.
@@ -62,26 +64,6 @@ func (h *hub) signal(t topic) {
 	}
 }
 
-// slot is a channel of capacity one that holds the newest value. One goroutine
-// puts and never blocks; a receiver that is slow misses older values.
-type slot[T any] chan T
-
-func (s slot[T]) put(v T) {
-	select {
-	case <-s:
-	default:
-	}
-	s <- v
-}
-
-// refuse returns a channel with one value, closed.
-func refuse[T any](v T) <-chan T {
-	out := make(chan T, 1)
-	out <- v
-	close(out)
-	return out
-}
-
 // follower is what distinguishes the watches.
 type follower[T any] struct {
 	read   func(*tree) (T, error)
@@ -93,7 +75,7 @@ type follower[T any] struct {
 // session ends. It subscribes before it reads first, and signals come after the
 // change can be read, so the last change is always followed by a read.
 func follow[T any](ctx context.Context, s *Store, t topic, f follower[T]) <-chan T {
-	out := make(slot[T], 1)
+	out := watch.NewSlot[T]()
 	work := func() {
 		defer close(out)
 		signal := s.db.hub.subscribe(t)
@@ -109,10 +91,10 @@ func follow[T any](ctx context.Context, s *Store, t topic, f follower[T]) <-chan
 			case ctx.Err() != nil:
 				return
 			case err != nil:
-				out.put(f.failed(err))
+				out.Put(f.failed(err))
 				return
 			case first || !f.same(last, now):
-				out.put(now)
+				out.Put(now)
 				last = now
 			}
 			select {
@@ -120,13 +102,13 @@ func follow[T any](ctx context.Context, s *Store, t topic, f follower[T]) <-chan
 			case <-ctx.Done():
 				return
 			case <-s.ended:
-				out.put(f.failed(s.alive()))
+				out.Put(f.failed(s.alive()))
 				return
 			}
 		}
 	}
 	s.start(work, func(err error) {
-		out.put(f.failed(err))
+		out.Put(f.failed(err))
 		close(out)
 	})
 	return out

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/weirstream/weir/coordination"
+	"github.com/weirstream/weir/coordination/internal/watch"
 )
 
 // Store is a session. It implements coordination.Store.
@@ -330,7 +331,7 @@ func (s *Store) Watch(ctx context.Context, path string) <-chan coordination.Chan
 		return coordination.Change{Record: coordination.Record{Path: path}, Err: err}
 	}
 	if err := coordination.CheckPath(path); err != nil {
-		return refuse(failed(err))
+		return watch.Refuse(failed(err))
 	}
 	return follow(ctx, s, failed, func(v View) coordination.Change {
 		rec, there := v.Get(path)
@@ -345,27 +346,12 @@ func (s *Store) WatchChildren(ctx context.Context, path string) <-chan coordinat
 	failed := func(err error) coordination.Listing { return coordination.Listing{Err: err} }
 	if path != "" {
 		if err := coordination.CheckPath(path); err != nil {
-			return refuse(failed(err))
+			return watch.Refuse(failed(err))
 		}
 	}
 	return follow(ctx, s, failed, func(v View) coordination.Listing {
 		return coordination.Listing{Names: v.Children(path)}
 	}, func(a, b coordination.Listing) bool { return slices.Equal(a.Names, b.Names) })
-}
-
-func refuse[T any](v T) <-chan T {
-	out := make(chan T, 1)
-	out <- v
-	close(out)
-	return out
-}
-
-func put[T any](out chan T, v T) {
-	select {
-	case <-out:
-	default:
-	}
-	out <- v
 }
 
 // start runs work in a goroutine that Close waits for, or returns why it cannot.
@@ -382,7 +368,7 @@ func (s *Store) start(work func()) error {
 // follow sends what read returns, now and after each change, until ctx or the
 // session ends.
 func follow[T any](ctx context.Context, s *Store, failed func(error) T, read func(View) T, same func(a, b T) bool) <-chan T {
-	out := make(chan T, 1)
+	out := watch.NewSlot[T]()
 	work := func() {
 		defer close(out)
 		var last T
@@ -398,11 +384,11 @@ func follow[T any](ctx context.Context, s *Store, failed func(error) T, read fun
 			case ctx.Err() != nil:
 				return
 			case err != nil:
-				put(out, failed(err))
+				out.Put(failed(err))
 				return
 			default:
 				if now := read(v); first || !same(last, now) {
-					put(out, now)
+					out.Put(now)
 					last, first = now, false
 				}
 				if !s.e.newest(v) {
@@ -419,7 +405,7 @@ func follow[T any](ctx context.Context, s *Store, failed func(error) T, read fun
 		}
 	}
 	if err := s.start(work); err != nil {
-		return refuse(failed(err))
+		return watch.Refuse(failed(err))
 	}
 	return out
 }
@@ -433,28 +419,14 @@ func (e *Ensemble) newest(v View) bool {
 
 // WatchSession implements coordination.Store.
 func (s *Store) WatchSession(ctx context.Context) <-chan coordination.SessionState {
-	out := make(chan coordination.SessionState, 1)
+	out := watch.NewSlot[coordination.SessionState]()
 	work := func() {
-		defer close(out)
-		var last coordination.SessionState
-		for {
+		watch.Session(ctx, out, func() (coordination.SessionState, <-chan struct{}, error) {
 			s.running()
 			s.mu.Lock()
-			err, state, changed := s.err, s.state, s.changed
-			s.mu.Unlock()
-			if state != last && (err == nil || errors.Is(err, coordination.ErrSessionLost)) {
-				put(out, state)
-				last = state
-			}
-			if err != nil {
-				return
-			}
-			select {
-			case <-changed:
-			case <-ctx.Done():
-				return
-			}
-		}
+			defer s.mu.Unlock()
+			return s.state, s.changed, s.err
+		})
 	}
 	if s.start(work) != nil {
 		work() // ends at once

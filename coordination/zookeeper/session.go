@@ -2,12 +2,12 @@ package zookeeper
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/go-zookeeper/zk"
 	"github.com/weirstream/weir/coordination"
+	"github.com/weirstream/weir/coordination/internal/watch"
 )
 
 // session is what is known of the session with the ensemble, guarded by the
@@ -161,27 +161,13 @@ func (s *Store) Lease() coordination.Lease {
 
 // WatchSession implements coordination.Store.
 func (s *Store) WatchSession(ctx context.Context) <-chan coordination.SessionState {
-	out := make(slot[coordination.SessionState], 1)
+	out := watch.NewSlot[coordination.SessionState]()
 	follow := func() {
-		defer close(out)
-		var last coordination.SessionState
-		for {
+		watch.Session(ctx, out, func() (coordination.SessionState, <-chan struct{}, error) {
 			s.mu.Lock()
-			err, state, changed := s.err, s.session.state, s.session.changed
-			s.mu.Unlock()
-			if state != last && (err == nil || errors.Is(err, coordination.ErrSessionLost)) {
-				out.put(state)
-				last = state
-			}
-			if err != nil {
-				return
-			}
-			select {
-			case <-changed:
-			case <-ctx.Done():
-				return
-			}
-		}
+			defer s.mu.Unlock()
+			return s.session.state, s.session.changed, s.err
+		})
 	}
 	if s.start(follow) != nil {
 		follow() // ends at once

@@ -9,19 +9,8 @@ import (
 
 	"github.com/go-zookeeper/zk"
 	"github.com/weirstream/weir/coordination"
+	"github.com/weirstream/weir/coordination/internal/watch"
 )
-
-// slot is a channel of capacity one that holds the newest value. One goroutine
-// puts at a time and never blocks; a receiver that is slow misses older values.
-type slot[T any] chan T
-
-func (s slot[T]) put(v T) {
-	select {
-	case <-s:
-	default:
-	}
-	s <- v
-}
 
 // hub keeps the watches of one kind. Those on one path share a topic, so that the
 // library and the server have at most one watch on it, however many come and go:
@@ -50,7 +39,7 @@ type topic[T any] struct {
 
 // follower is one watch.
 type follower[T any] struct {
-	out    slot[T]
+	out    watch.Slot[T]
 	joined bool // a look has begun after it came
 	sent   bool
 	last   T
@@ -58,7 +47,7 @@ type follower[T any] struct {
 
 // follow adds a follower, until ctx or the Store ends.
 func (h *hub[T]) follow(ctx context.Context, path string) <-chan T {
-	f := &follower[T]{out: make(slot[T], 1)}
+	f := &follower[T]{out: watch.NewSlot[T]()}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := h.topics[path]
@@ -67,7 +56,7 @@ func (h *hub[T]) follow(ctx context.Context, path string) <-chan T {
 	}
 	if !t.running {
 		if err := h.store.start(func() { h.run(t) }); err != nil {
-			return refuse(h.failed(path, err))
+			return watch.Refuse(h.failed(path, err))
 		}
 		if h.topics[path] != nil {
 			h.idle--
@@ -78,14 +67,6 @@ func (h *hub[T]) follow(ctx context.Context, path string) <-chan T {
 	t.look()
 	context.AfterFunc(ctx, func() { h.leave(t, f) })
 	return f.out
-}
-
-// refuse returns a channel with one value, closed.
-func refuse[T any](v T) <-chan T {
-	out := make(chan T, 1)
-	out <- v
-	close(out)
-	return out
 }
 
 func (t *topic[T]) look() {
@@ -187,7 +168,7 @@ func (h *hub[T]) publish(t *topic[T], v T) {
 	defer h.mu.Unlock()
 	for f := range t.followers {
 		if f.joined && !(f.sent && h.same(f.last, v)) {
-			f.out.put(h.clone(v))
+			f.out.Put(h.clone(v))
 			f.sent, f.last = true, v
 		}
 	}
@@ -198,7 +179,7 @@ func (h *hub[T]) end(t *topic[T], err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for f := range t.followers {
-		f.out.put(h.failed(t.path, err))
+		f.out.Put(h.failed(t.path, err))
 		close(f.out)
 	}
 	clear(t.followers)
@@ -291,7 +272,7 @@ func (s *Store) awaitCreation(path string) (<-chan zk.Event, error) {
 // Watch implements coordination.Store.
 func (s *Store) Watch(ctx context.Context, path string) <-chan coordination.Change {
 	if err := coordination.CheckPath(path); err != nil {
-		return refuse(s.records.failed(path, err))
+		return watch.Refuse(s.records.failed(path, err))
 	}
 	return s.records.follow(ctx, path)
 }
@@ -299,7 +280,7 @@ func (s *Store) Watch(ctx context.Context, path string) <-chan coordination.Chan
 // WatchChildren implements coordination.Store.
 func (s *Store) WatchChildren(ctx context.Context, path string) <-chan coordination.Listing {
 	if err := checkParent(path); err != nil {
-		return refuse(s.listings.failed(path, err))
+		return watch.Refuse(s.listings.failed(path, err))
 	}
 	return s.listings.follow(ctx, path)
 }
