@@ -326,23 +326,14 @@ func (a *API) SetLogLevel(ctx context.Context, name string, r api.LogLevelReques
 	if err != nil {
 		return err
 	}
-	if r.Node != "" {
-		if known := nodeNames(p.Spec.Topology); !slices.Contains(known, r.Node) {
-			return api.NodeNotFound(name, r.Node, known)
-		}
+	if known := p.Spec.Topology.NodeNames(); r.Node != "" && !slices.Contains(known, r.Node) {
+		return api.NodeNotFound(name, r.Node, known)
 	}
 	level, err := r.Parsed()
 	if err != nil {
 		return err
 	}
 	return a.problem(ctx, c, name, c.SetLogLevel(ctx, name, r.Node, level))
-}
-
-func nodeNames(t engine.Topology) (names []string) {
-	for _, n := range t.Nodes {
-		names = append(names, n.Name)
-	}
-	return names
 }
 
 // Submit implements [api.Cluster].
@@ -463,7 +454,7 @@ func (a *API) Rescale(ctx context.Context, name string, r api.RescaleRequest) (o
 	if s.Parallelism == nil {
 		s.Parallelism = map[string]int{}
 	}
-	known := nodeNames(s.Topology)
+	known := s.Topology.NodeNames()
 	for node, n := range r.Parallelism {
 		switch {
 		case !slices.Contains(known, node):

@@ -31,6 +31,15 @@ type Topology struct {
 	Guarantees []pipeline.SinkGuarantee `json:"guarantees"`
 }
 
+// NodeNames returns the names of the nodes, in the order of the data.
+func (t Topology) NodeNames() []string {
+	names := make([]string, len(t.Nodes))
+	for i, n := range t.Nodes {
+		names[i] = n.Name
+	}
+	return names
+}
+
 // TopologyNode is one node of a Topology.
 type TopologyNode struct {
 	Name        string              `json:"name"`

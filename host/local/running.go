@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -274,13 +275,7 @@ func (r *Running) SetLogLevel(_ context.Context, name string, q api.LogLevelRequ
 	if err := r.find(name); err != nil {
 		return err
 	}
-	var names []string
-	known := q.Node == ""
-	for _, n := range r.topology.Nodes {
-		names = append(names, n.Name)
-		known = known || n.Name == q.Node
-	}
-	if !known {
+	if names := r.topology.NodeNames(); q.Node != "" && !slices.Contains(names, q.Node) {
 		return api.NodeNotFound(name, q.Node, names)
 	}
 	level, err := q.Parsed()
