@@ -223,13 +223,6 @@ func TestRightsThatAreMissingAreNamed(t *testing.T) {
 	sees(t, &oldBroker, topic, "a")
 }
 
-// admin is a client for what an administrator does.
-func admin(t *testing.T, c *kafkatest.Cluster) *kafkago.Client {
-	transport := &kafkago.Transport{}
-	t.Cleanup(transport.CloseIdleConnections)
-	return &kafkago.Client{Addr: kafkago.TCP(c.Bootstrap()), Transport: transport}
-}
-
 func allow(t *testing.T, c *kafkatest.Cluster, kind kafkago.ResourceType, name string, op kafkago.ACLOperationType) {
 	t.Helper()
 	pattern := kafkago.PatternTypeLiteral

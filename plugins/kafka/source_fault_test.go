@@ -102,9 +102,7 @@ func TestATopicThatIsDeletedWhileItIsReadIsAnError(t *testing.T) {
 	s := sdktest.NewSource(t, Source(), reading(c, map[string]any{"topic": topic, "default.api.timeout.ms": 1000}))
 	r := s.Open(s.Splits()[0])
 	r.Next(1)
-	transport := &kafkago.Transport{}
-	defer transport.CloseIdleConnections()
-	client := &kafkago.Client{Addr: kafkago.TCP(c.Bootstrap()), Transport: transport}
+	client := admin(t, c)
 	if _, err := client.DeleteTopics(t.Context(), &kafkago.DeleteTopicsRequest{Topics: []string{topic}}); err != nil {
 		t.Fatal(err)
 	}
@@ -144,9 +142,7 @@ func TestAMissingRightIsToldWithWhoGrantsIt(t *testing.T) {
 // leaderOf returns the broker that leads a partition, and another that has it.
 func leaderOf(t *testing.T, c *kafkatest.Cluster, topic string, partition int) (leader, follower *kafkatest.Broker) {
 	t.Helper()
-	transport := &kafkago.Transport{}
-	defer transport.CloseIdleConnections()
-	client := &kafkago.Client{Addr: kafkago.TCP(strings.Split(c.Bootstrap(), ",")...), Transport: transport}
+	client := admin(t, c)
 	patiently(t, func() error {
 		m, err := client.Metadata(t.Context(), &kafkago.MetadataRequest{Topics: []string{topic}})
 		if err != nil {
@@ -170,9 +166,7 @@ func leaderOf(t *testing.T, c *kafkatest.Cluster, topic string, partition int) (
 // endOffset is the offset behind a partition's last record.
 func endOffset(t *testing.T, c *kafkatest.Cluster, topic string, partition int) (end int64) {
 	t.Helper()
-	transport := &kafkago.Transport{}
-	defer transport.CloseIdleConnections()
-	client := &kafkago.Client{Addr: kafkago.TCP(strings.Split(c.Bootstrap(), ",")...), Transport: transport}
+	client := admin(t, c)
 	patiently(t, func() error {
 		r, err := client.ListOffsets(t.Context(), &kafkago.ListOffsetsRequest{Topics: map[string][]kafkago.OffsetRequest{topic: {kafkago.LastOffsetOf(partition)}}})
 		if err == nil {
@@ -240,6 +234,7 @@ func TestNothingIsLostWhateverBecomesOfABroker(t *testing.T) {
 	if err := leader.Pause(); err != nil {
 		t.Fatal(err)
 	}
+	defer leader.Resume() // also for the tests behind one that fails
 	follow("leader paused")
 	if err := leader.Resume(); err != nil {
 		t.Fatal(err)

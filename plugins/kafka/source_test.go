@@ -39,11 +39,11 @@ func writeMessages(t testing.TB, c *kafkatest.Cluster, topic string, partition i
 	t.Helper()
 	w := &kafkago.Writer{
 		Addr: kafkago.TCP(strings.Split(c.Bootstrap(), ",")...), Topic: topic, RequiredAcks: kafkago.RequireAll, BatchTimeout: time.Millisecond, Compression: compression,
-		Balancer: kafkago.BalancerFunc(func(kafkago.Message, ...int) int { return partition }), Transport: &kafkago.Transport{},
+		Balancer: kafkago.BalancerFunc(func(kafkago.Message, ...int) int { return partition }), Transport: transport(),
 	}
 	defer w.Transport.(*kafkago.Transport).CloseIdleConnections()
 	defer w.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	// Too few replicas may be in sync for a while; what was written twice then, the
 	// log holds twice.
@@ -70,9 +70,7 @@ type transaction struct {
 
 func begin(t testing.TB, c *kafkatest.Cluster, id string) *transaction {
 	t.Helper()
-	transport := &kafkago.Transport{}
-	t.Cleanup(transport.CloseIdleConnections)
-	x := &transaction{t: t, id: id, written: map[string]int32{}, client: &kafkago.Client{Addr: kafkago.TCP(c.Bootstrap()), Transport: transport}}
+	x := &transaction{t: t, id: id, written: map[string]int32{}, client: admin(t, c)}
 	patiently(t, func() error {
 		r, err := x.client.InitProducerID(t.Context(), &kafkago.InitProducerIDRequest{TransactionalID: id, TransactionTimeoutMs: 60000, ProducerID: -1, ProducerEpoch: -1})
 		if err == nil {
@@ -316,9 +314,7 @@ func TestWhereReadingBeginsAndEnds(t *testing.T) {
 // commit commits positions to a group, as another consumer does.
 func commit(t *testing.T, c *kafkatest.Cluster, group, topic string, offsets map[int]int64) {
 	t.Helper()
-	transport := &kafkago.Transport{}
-	defer transport.CloseIdleConnections()
-	client := &kafkago.Client{Addr: kafkago.TCP(c.Bootstrap()), Transport: transport}
+	client := admin(t, c)
 	request := &kafkago.OffsetCommitRequest{GroupID: group, GenerationID: -1, Topics: map[string][]kafkago.OffsetCommit{}}
 	for p, o := range offsets {
 		request.Topics[topic] = append(request.Topics[topic], kafkago.OffsetCommit{Partition: p, Offset: o})
@@ -335,21 +331,30 @@ func commit(t *testing.T, c *kafkatest.Cluster, group, topic string, offsets map
 // patiently repeats a call: a coordinator takes a moment to be there.
 func patiently(t testing.TB, call func() error) {
 	t.Helper()
-	var err error
-	for range 200 {
-		if err = call(); err == nil {
+	for giveUp := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		err := call()
+		if err == nil {
 			return
 		}
-		time.Sleep(20 * time.Millisecond)
+		if time.Now().After(giveUp) {
+			t.Fatal(err)
+		}
 	}
-	t.Fatal(err)
 }
+
+// admin is a client for what an administrator does, for the time of the test.
+func admin(t testing.TB, c *kafkatest.Cluster) *kafkago.Client {
+	transport := transport()
+	t.Cleanup(transport.CloseIdleConnections)
+	return &kafkago.Client{Addr: kafkago.TCP(strings.Split(c.Bootstrap(), ",")...), Transport: transport}
+}
+
+// transport returns one that learns soon of other leaders.
+func transport() *kafkago.Transport { return &kafkago.Transport{MetadataTTL: time.Second} }
 
 func committedOffset(t *testing.T, c *kafkatest.Cluster, group, topic string, partition int) int64 {
 	t.Helper()
-	transport := &kafkago.Transport{}
-	defer transport.CloseIdleConnections()
-	client := &kafkago.Client{Addr: kafkago.TCP(c.Bootstrap()), Transport: transport}
+	client := admin(t, c)
 	var at int64
 	patiently(t, func() error {
 		r, err := client.OffsetFetch(t.Context(), &kafkago.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{topic: {partition}}})
@@ -418,9 +423,7 @@ func TestNewPartitionsAndTopicsAreReadFromTheirBeginning(t *testing.T) {
 
 func addPartition(t *testing.T, c *kafkatest.Cluster, topic string, count int32) {
 	t.Helper()
-	transport := &kafkago.Transport{}
-	defer transport.CloseIdleConnections()
-	client := &kafkago.Client{Addr: kafkago.TCP(c.Bootstrap()), Transport: transport}
+	client := admin(t, c)
 	r, err := client.CreatePartitions(t.Context(), &kafkago.CreatePartitionsRequest{Topics: []kafkago.TopicPartitionsConfig{{Name: topic, Count: count}}})
 	if err != nil || r.Errors[topic] != nil {
 		t.Fatal(err, r)
