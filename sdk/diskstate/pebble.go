@@ -20,6 +20,10 @@ const (
 // maxFileBytes bounds a file of the store: it is stored as one object.
 const maxFileBytes = 32 << 20
 
+// indexBlockBytes is more than the index of a file takes: one block of index is looked
+// up for each read, not two.
+const indexBlockBytes = 4 << 20
+
 // openPebble opens the store in a folder.
 func openPebble(dir string, cache int64, readOnly bool) (*pebble.DB, error) {
 	o := &pebble.Options{
@@ -40,6 +44,7 @@ func openPebble(dir string, cache int64, readOnly bool) (*pebble.DB, error) {
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		o.Levels[i].IndexBlockSize = indexBlockBytes
 	}
 	db, err := pebble.Open(dir, o)
 	if err != nil {

@@ -185,9 +185,10 @@ func (s *store) reap() {
 // flush is the flusher.
 func (s *store) flush() {
 	defer close(s.flusher)
+	var rows sorted
 	for j := range s.jobs {
 		if j.err = s.Err(); j.err == nil {
-			if j.err = s.write(j); j.err != nil {
+			if j.err = s.write(j, &rows); j.err != nil {
 				s.fail(j.err)
 			}
 		}
@@ -195,34 +196,12 @@ func (s *store) flush() {
 	}
 }
 
-// batchBytes is the size of what is written to Pebble at once.
-const batchBytes = 1 << 20
-
-func (s *store) write(j *job) error {
-	b := s.db.NewBatch()
-	defer func() { _ = b.Close() }()
-	var name []byte
+func (s *store) write(j *job, rows *sorted) error {
 	for _, t := range j.overlay.tables {
-		var err error
-		t.All(func(k state.Key, sub, value []byte) bool {
-			name = append(appendPrefix(name[:0], t.number, keygroup.OfHash(k.Hash, s.groups.Of), k.Bytes), sub...)
-			if value[0] == put {
-				err = b.Set(name, value[1:], nil)
-			} else {
-				err = b.Delete(name, nil)
-			}
-			if err == nil && b.Len() >= batchBytes {
-				err = s.db.Apply(b, pebble.NoSync)
-				b.Reset()
-			}
-			return err == nil
-		})
-		if err != nil {
+		rows.read(t, s.groups.Of)
+		if err := rows.write(s.db); err != nil {
 			return err
 		}
-	}
-	if err := s.db.Apply(b, pebble.NoSync); err != nil {
-		return err
 	}
 	if j.checkpoint == 0 {
 		return nil
