@@ -16,8 +16,6 @@ import (
 )
 
 const (
-	// openTimeout bounds the opening of one task.
-	openTimeout = time.Minute
 	// closeTimeout is how long a task may take to answer Close; then its process
 	// is killed.
 	closeTimeout = 5 * time.Second

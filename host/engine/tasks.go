@@ -123,8 +123,24 @@ func (g *generation) taskConfig(t *taskPlan, r *restored, ended map[string]bool)
 		Log:         g.log,
 		Members:     members,
 		MaxFrame:    int(g.pipeline.MaxRecord) + 4*int(g.pipeline.Batch.Size) + 1<<20,
-		OpenTimeout: openTimeout,
+		OpenTimeout: openTimeout(r.entries[t.id]),
 	}, nil
+}
+
+// A task has openBase to open, and the more the more state it takes over: a disk with
+// which it must share that, at restoreRate bytes a second, is slow.
+const (
+	openBase    = time.Minute
+	restoreRate = 4 << 20
+)
+
+// openTimeout bounds the opening of a task that takes entries over.
+func openTimeout(entries []*pluginv1.Entry) time.Duration {
+	var bytes uint64
+	for _, e := range entries {
+		bytes += uint64(len(e.GetPayload())) + e.GetFile().GetSize()
+	}
+	return openBase + time.Duration(bytes/restoreRate)*time.Second
 }
 
 // logLevel is the lowest level that the log lets through of any node of a task.
