@@ -123,6 +123,23 @@ func TestStateOnDiskMovesThroughKillsAndAnotherParallelism(t *testing.T) {
 	}
 }
 
+// TestStateMovesBetweenMemoryAndDisk: the same pipeline keeps its state now in memory,
+// now on disk, and each run is ended by a kill.
+func TestStateMovesBetweenMemoryAndDisk(t *testing.T) {
+	rng := seeded(t)
+	l := tallyCase.open(t)
+	for i, c := range []pipelineCase{tallyCase, tallyOnDiskCase, tallyCase, tallyOnDiskCase} {
+		c.set(l, settings{tallyCase.parallelism[i], "plugin", 10 * time.Second})
+		kill := fault{Do: killHost, Step: engine.StepRecorded, Nth: 1 + rng.IntN(4)}
+		if r := l.run(kill); !r.killed {
+			t.Fatalf("run %d: the host was not killed: %s", i, r.Error)
+		}
+	}
+	tallyCase.set(l, settings{3, "plugin", time.Second})
+	l.finish()
+	tallyCase.check(l, true)
+}
+
 func moveThroughKills(t *testing.T, c pipelineCase) *lab {
 	t.Helper()
 	rng := seeded(t)
