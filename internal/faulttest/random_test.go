@@ -41,8 +41,15 @@ func randomRound(t *testing.T, c pipelineCase, rng *rand.Rand) {
 		}
 	}
 	l := c.open(t)
+	c.check(l, changing(l, c, draw, rng))
+}
+
+// changing runs a pipeline to its end although anything dies at any time, with other
+// settings in between, and says whether the parallelism was another at any time.
+func changing(l *lab, c pipelineCase, draw func() settings, rng *rand.Rand) (rescaled bool) {
+	l.t.Helper()
 	l.healthTimeout = time.Second
-	s, rescaled := draw(), false
+	s := draw()
 	for range 1 + rng.IntN(4) {
 		c.set(l, s)
 		var faults []fault
@@ -51,7 +58,7 @@ func randomRound(t *testing.T, c pipelineCase, rng *rand.Rand) {
 		}
 		r := l.run(faults...)
 		if r.Error != "" {
-			t.Fatalf("%v %v: %s\n%s", s, faults, r.Error, tail(r.stderr, 40))
+			l.t.Fatalf("%v %v: %s\n%s", s, faults, r.Error, tail(r.stderr, 40))
 		}
 		if rng.IntN(3) == 0 {
 			was := s.parallelism
@@ -61,7 +68,7 @@ func randomRound(t *testing.T, c pipelineCase, rng *rand.Rand) {
 	}
 	c.set(l, s)
 	l.finish()
-	c.check(l, rescaled)
+	return rescaled
 }
 
 // randomFault is a fault at a step, or at a moment.
