@@ -43,12 +43,10 @@ type stream struct {
 	bound int64
 }
 
-func (s *stream) all() []event { return slices.Concat(s.files...) }
-
 // byKey has the events of each key in the order of their times.
 func (s *stream) byKey() map[string][]event {
 	out := map[string][]event{}
-	for _, e := range s.all() {
+	for _, e := range slices.Concat(s.files...) {
 		out[e.Key] = append(out[e.Key], e)
 	}
 	for _, mine := range out {
@@ -224,14 +222,8 @@ func TestRandomPipelinesByEventTime(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			changing(l, s.pipelineCase, func() settings {
-				return settings{
-					parallelism: s.parallelism[rng.IntN(len(s.parallelism))],
-					isolation:   s.isolation[rng.IntN(len(s.isolation))],
-					took:        time.Duration(700+rng.IntN(1500)) * time.Millisecond,
-				}
-			}, rng)
-			s.check(l, false)
+			rescaled := changing(l, s.pipelineCase, 700*time.Millisecond, 2200*time.Millisecond, rng)
+			s.check(l, rescaled)
 			if t.Failed() {
 				t.Log(s.nodes)
 			}

@@ -26,30 +26,32 @@ func TestRandomFaults(t *testing.T) {
 }
 
 func randomRound(t *testing.T, c pipelineCase, rng *rand.Rand) {
-	isolations := c.isolation
 	if rng.IntN(2) == 0 {
-		isolations = isolations[:1]
+		c.isolation = c.isolation[:1]
 	} else {
 		// Nothing is chained with what slows it down.
 		c.input = long
 	}
-	draw := func() settings {
-		return settings{
-			parallelism: c.parallelism[rng.IntN(len(c.parallelism))],
-			isolation:   isolations[rng.IntN(len(isolations))],
-			took:        time.Duration(500+rng.IntN(500)) * time.Millisecond,
-		}
-	}
 	l := c.open(t)
-	c.check(l, changing(l, c, draw, rng))
+	c.check(l, changing(l, c, 500*time.Millisecond, time.Second, rng))
+}
+
+// draw draws settings for a run that takes from least to most.
+func (c pipelineCase) draw(least, most time.Duration, rng *rand.Rand) settings {
+	return settings{
+		parallelism: c.parallelism[rng.IntN(len(c.parallelism))],
+		isolation:   c.isolation[rng.IntN(len(c.isolation))],
+		took:        least + time.Duration(rng.Int64N(int64(most-least))),
+	}
 }
 
 // changing runs a pipeline to its end although anything dies at any time, with other
-// settings in between, and says whether the parallelism was another at any time.
-func changing(l *lab, c pipelineCase, draw func() settings, rng *rand.Rand) (rescaled bool) {
+// settings in between, and says whether the parallelism was another at any time. A run
+// that nothing happens to takes from least to most.
+func changing(l *lab, c pipelineCase, least, most time.Duration, rng *rand.Rand) (rescaled bool) {
 	l.t.Helper()
 	l.healthTimeout = time.Second
-	s := draw()
+	s := c.draw(least, most, rng)
 	for range 1 + rng.IntN(4) {
 		c.set(l, s)
 		var faults []fault
@@ -62,7 +64,7 @@ func changing(l *lab, c pipelineCase, draw func() settings, rng *rand.Rand) (res
 		}
 		if rng.IntN(3) == 0 {
 			was := s.parallelism
-			s = draw()
+			s = c.draw(least, most, rng)
 			rescaled = rescaled || s.parallelism != was
 		}
 	}

@@ -123,29 +123,18 @@ func TestStateOnDiskMovesThroughKillsAndAnotherParallelism(t *testing.T) {
 	}
 }
 
-// TestStateMovesBetweenMemoryAndDisk: the same pipeline keeps its state now in memory,
-// now on disk, and each run is ended by a kill.
+// TestStateMovesBetweenMemoryAndDisk is the same with state now in memory, now on disk.
 func TestStateMovesBetweenMemoryAndDisk(t *testing.T) {
-	rng := seeded(t)
-	l := tallyCase.open(t)
-	for i, c := range []pipelineCase{tallyCase, tallyOnDiskCase, tallyCase, tallyOnDiskCase} {
-		c.set(l, settings{tallyCase.parallelism[i], "plugin", 10 * time.Second})
-		kill := fault{Do: killHost, Step: engine.StepRecorded, Nth: 1 + rng.IntN(4)}
-		if r := l.run(kill); !r.killed {
-			t.Fatalf("run %d: the host was not killed: %s", i, r.Error)
-		}
-	}
-	tallyCase.set(l, settings{3, "plugin", time.Second})
-	l.finish()
-	tallyCase.check(l, true)
+	moveThroughKills(t, tallyCase, tallyOnDiskCase)
 }
 
-func moveThroughKills(t *testing.T, c pipelineCase) *lab {
+// moveThroughKills runs one pipeline, in turns as the cases have it.
+func moveThroughKills(t *testing.T, cases ...pipelineCase) *lab {
 	t.Helper()
-	rng := seeded(t)
+	rng, c := seeded(t), cases[0]
 	l := c.open(t)
-	for _, parallelism := range c.parallelism {
-		c.set(l, settings{parallelism, "plugin", 10 * time.Second})
+	for i, parallelism := range c.parallelism {
+		cases[i%len(cases)].set(l, settings{parallelism, "plugin", 10 * time.Second})
 		kill := fault{Do: killHost, Step: engine.StepRecorded, Nth: 1 + rng.IntN(4)}
 		if r := l.run(kill); !r.killed {
 			t.Fatalf("%d tasks: the host was not killed: %s", parallelism, r.Error)
