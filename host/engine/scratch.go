@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/weirstream/weir/checkpoint"
 	"github.com/weirstream/weir/host/pipeline"
@@ -64,8 +67,12 @@ func (g *generation) makeScratch(t *taskPlan, restored []*pluginv1.Entry) (strin
 	return filepath.Abs(dir)
 }
 
+// filesAtOnce is how many restored files are on their way, and in memory: storage may
+// be far away.
+const filesAtOnce = 4
+
 // place puts the files of one old task of a node into the folders of the new tasks
-// that take over key groups of it. One file at a time is in memory.
+// that take over key groups of it.
 func (g *generation) place(ctx context.Context, c *pipeline.Chain, member int, old checkpoint.TaskState, heirs []int, out *restored) error {
 	var tasks []*taskPlan
 	for _, to := range heirs {
@@ -79,23 +86,38 @@ func (g *generation) place(ctx context.Context, c *pipeline.Chain, member int, o
 	if g.worker.Scratch == "" {
 		return errors.New("the checkpoint holds state that was kept on disk, and this host has no folder for it")
 	}
-	for i, f := range old.Files {
-		data, err := g.storage.Get(ctx, f.Object)
-		if err != nil {
+	folder := fmt.Sprintf("restored/%d/%d", member, old.Index)
+	for _, t := range tasks {
+		if err := os.MkdirAll(filepath.Join(g.scratch(t), filepath.FromSlash(folder)), 0o700); err != nil {
 			return err
 		}
-		name := fmt.Sprintf("restored/%d/%d/%d", member, old.Index, i)
+	}
+	sizes := make([]uint64, len(old.Files))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(filesAtOnce)
+	for i, f := range old.Files {
+		group.Go(func() error {
+			data, err := g.storage.Get(ctx, f.Object)
+			if err != nil {
+				return err
+			}
+			sizes[i] = uint64(len(data))
+			for _, t := range tasks {
+				if err := os.WriteFile(filepath.Join(g.scratch(t), filepath.FromSlash(folder), strconv.Itoa(i)), data, 0o600); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for i, f := range old.Files {
 		for _, t := range tasks {
-			path := filepath.Join(g.scratch(t), filepath.FromSlash(name))
-			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-				return err
-			}
-			if err := os.WriteFile(path, data, 0o600); err != nil {
-				return err
-			}
 			out.entries[t.id] = append(out.entries[t.id], &pluginv1.Entry{
 				Kind: pluginv1.Entry_KIND_FILE, Component: uint32(member), Id: f.ID,
-				Content: &pluginv1.Entry_File{File: &pluginv1.LocalFile{Path: name, Size: uint64(len(data))}},
+				Content: &pluginv1.Entry_File{File: &pluginv1.LocalFile{Path: folder + "/" + strconv.Itoa(i), Size: sizes[i]}},
 			})
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
@@ -64,7 +63,7 @@ type capture struct {
 var errReleased = errors.New("the snapshot was given up")
 
 // Entries implements [state.Capture]: a file that the newest completed checkpoint holds
-// is referred to, one of Pebble's tables is named, and the small rest goes along.
+// is referred to, a new one of Pebble's is named, and the small rest goes along.
 func (c *capture) Entries(yield func(*pluginv1.Entry) bool) error {
 	select {
 	case <-c.job.done:
@@ -86,8 +85,9 @@ func (c *capture) Entries(yield func(*pluginv1.Entry) bool) error {
 	for _, info := range list {
 		e := &pluginv1.Entry{Kind: pluginv1.Entry_KIND_FILE, Id: c.store.name + "/" + info.Name()}
 		path := filepath.Join(c.job.dir, info.Name())
+		ext := filepath.Ext(info.Name())
 		switch {
-		case !strings.HasSuffix(info.Name(), ".sst"):
+		case ext != keysExt && ext != valuesExt:
 			content, err := os.ReadFile(path)
 			if err != nil {
 				return fmt.Errorf("state on disk: %w", err)

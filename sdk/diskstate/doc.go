@@ -12,7 +12,9 @@
 // laid aside: that is all for which the task stands still. When it has reached
 // Pebble, and before anything later does, Pebble links its files into a folder: the
 // snapshot. A file that Pebble has written never changes, so that a snapshot refers
-// to those which a completed checkpoint holds already. Timers stay in memory.
+// to those which a completed checkpoint holds already. Values that are not small lie in
+// files of their own, so that merging keys into order does not write them anew. Timers
+// stay in memory.
 //
 // The folder is scratch: nothing in it is synced to the disk, and after a failure it
 // is made anew from the checkpoint.

@@ -17,10 +17,13 @@ import (
 )
 
 // Pebble is state on disk in a Pebble store a task; hand it to [sdk.DiskState].
-func Pebble() state.Disk { return disk{overlay: overlayBytes} }
+func Pebble() state.Disk { return disk{overlayBytes, valuesApart} }
 
-// disk opens stores with overlays of so many bytes.
-type disk struct{ overlay int }
+// disk opens stores.
+type disk struct {
+	overlay int // bytes of each
+	values  apart
+}
 
 // A file's id in a snapshot is the name of its store, a slash, and its name. The
 // store's name is random, with the key groups that it holds: STORE-FIRST-LAST-OF. It
@@ -79,7 +82,7 @@ func (d disk) resume(c state.DiskConfig, dir string, from storeFiles) (state.Bac
 	if err := from.place(c.Root, dir); err != nil {
 		return nil, nil, err
 	}
-	db, err := openPebble(dir, cacheBytes, false)
+	db, err := openPebble(dir, d.values)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -101,7 +104,7 @@ func (d disk) create(c state.DiskConfig, dir, name string) (*store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	db, err := openPebble(dir, cacheBytes, false)
+	db, err := openPebble(dir, d.values)
 	if err != nil {
 		return nil, err
 	}

@@ -7,8 +7,8 @@ import (
 	"github.com/weirstream/weir/sdk/internal/state/statetest"
 )
 
-// small makes overlays go to Pebble often.
-var small = disk{overlay: 128 << 10}
+// small makes overlays go to Pebble often, and values that lie apart be written anew often.
+var small = disk{128 << 10, apart{atLeast: 16, depth: 2, garbage: 0.1}}
 
 func TestDiskStateIsWhatTheSuiteSays(t *testing.T) { statetest.Run(t, small.Open) }
 

@@ -13,10 +13,6 @@ import (
 	"github.com/weirstream/weir/sdk/internal/state"
 )
 
-// oldCacheBytes is the cache of a store that is read once, from its beginning to its
-// end.
-const oldCacheBytes = 4 << 20
-
 // stored are stores of a checkpoint, of which the task takes over some key groups.
 type stored struct {
 	dir    string
@@ -63,7 +59,7 @@ func (s *stored) open(root string, from storeFiles) error {
 	if err := from.place(root, dir); err != nil {
 		return err
 	}
-	db, err := openPebble(dir, oldCacheBytes, true)
+	db, err := readPebble(dir)
 	if err != nil {
 		return err
 	}
