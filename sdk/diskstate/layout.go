@@ -85,13 +85,17 @@ func descriptions(db *pebble.DB) ([]description, error) {
 	var all []description
 	format := 0
 	for ok := it.First(); ok && err == nil; ok = it.Next() {
+		var text []byte
+		if text, err = valueOf(it); err != nil {
+			break
+		}
 		name := it.Key()
 		if len(name) == 1 {
-			err = json.Unmarshal(it.Value(), &format)
+			err = json.Unmarshal(text, &format)
 			continue
 		}
 		d := description{number: name[1]}
-		err = json.Unmarshal(it.Value(), &d)
+		err = json.Unmarshal(text, &d)
 		all = append(all, d)
 	}
 	if err == nil {
@@ -129,7 +133,7 @@ func rows(db *pebble.DB, d description, g state.Groups, f func(keygroup.Header, 
 		if d.Header.Shape != keygroup.ShapeMap {
 			r.Sub = nil
 		}
-		if r.Value, err = it.ValueAndErr(); err == nil {
+		if r.Value, err = valueOf(it); err == nil {
 			err = f(d.Header, r)
 		}
 	}

@@ -1,11 +1,7 @@
 package diskstate
 
 import (
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -30,25 +26,6 @@ const maxFileBytes = 32 << 20
 // up for each read, not two.
 const indexBlockBytes = 4 << 20
 
-// apart are values that lie in files of their own, away from their keys, so that
-// merging keys into order leaves them as they are. See Lu et al., WiscKey: Separating
-// Keys from Values in SSD-conscious Storage (FAST 2016).
-type apart struct {
-	atLeast int // bytes of such a value
-	// depth is how many of these files a key range may have values in. Beyond, they
-	// are written anew, together.
-	depth int
-	// garbage is the part of what lies in these files that no key needs. Beyond,
-	// those older than age, and which hold most of it, are written anew without it.
-	garbage float64
-	age     time.Duration
-}
-
-// valuesApart: a place in a file takes eight bytes or so. More depth or garbage means
-// that less is written, and stored again by checkpoints, and that state takes more
-// space: at these, up to twice its size.
-var valuesApart = apart{atLeast: 64, depth: 100, garbage: 0.5, age: time.Minute}
-
 // How files that Pebble writes once end.
 const (
 	keysExt   = ".sst"
@@ -58,15 +35,7 @@ const (
 // openPebble opens or begins the store in a folder.
 func openPebble(dir string, a apart) (*pebble.DB, error) {
 	o := options(cacheBytes)
-	o.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy {
-		return pebble.ValueSeparationPolicy{
-			Enabled:               true,
-			MinimumSize:           a.atLeast,
-			MaxBlobReferenceDepth: a.depth,
-			RewriteMinimumAge:     a.age,
-			TargetGarbageRatio:    a.garbage,
-		}
-	}
+	o.Experimental.ValueSeparationPolicy = a.policy
 	return open(dir, o)
 }
 
@@ -75,14 +44,7 @@ func openPebble(dir string, a apart) (*pebble.DB, error) {
 func readPebble(dir string) (*pebble.DB, error) {
 	o := options(readCacheBytes)
 	o.ReadOnly = true
-	db, err := open(dir, o)
-	if err != nil {
-		return nil, err
-	}
-	if err := hasValues(db, dir); err != nil {
-		return nil, errors.Join(fmt.Errorf("the state in %s: %w", dir, err), db.Close())
-	}
-	return db, nil
+	return open(dir, o)
 }
 
 func open(dir string, o *pebble.Options) (*pebble.DB, error) {
@@ -91,30 +53,6 @@ func open(dir string, o *pebble.Options) (*pebble.DB, error) {
 		return nil, fmt.Errorf("open the state in %s: %w", dir, err)
 	}
 	return db, nil
-}
-
-// hasValues checks that the files of values of a store that does not change are whole.
-// Pebble does so for those of keys alone, and panics at the first value that is missing.
-func hasValues(db *pebble.DB, dir string) error {
-	list, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	var bytes uint64
-	for _, e := range list {
-		if filepath.Ext(e.Name()) != valuesExt {
-			continue
-		}
-		info, err := e.Info()
-		if err != nil {
-			return err
-		}
-		bytes += uint64(info.Size())
-	}
-	if live := db.Metrics().BlobFiles.LiveSize; bytes < live {
-		return fmt.Errorf("its files of values (*%s) hold %d bytes of %d", valuesExt, bytes, live)
-	}
-	return nil
 }
 
 func options(cache int64) *pebble.Options {

@@ -227,5 +227,5 @@ func (s *store) Close() error {
 	s.fail(errClosed) // so that what waits is not written
 	close(s.jobs)
 	<-s.flusher
-	return s.db.Close()
+	return closeStore(s.db)
 }

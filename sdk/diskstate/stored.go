@@ -110,7 +110,7 @@ func (s *stored) Drop(name string) error {
 func (s *stored) Close() error {
 	var errs []error
 	for _, o := range s.stores {
-		errs = append(errs, o.db.Close())
+		errs = append(errs, closeStore(o.db))
 	}
 	return errors.Join(append(errs, os.RemoveAll(s.dir))...)
 }

@@ -88,7 +88,7 @@ func (t *table) lookUp(k state.Key, sub []byte) {
 	}
 	name := append(t.prefix(k), sub...)
 	t.name = name
-	v, closer, err := t.store.db.Get(name)
+	v, closer, err := get(t.store.db, name)
 	if err != nil {
 		if !errors.Is(err, pebble.ErrNotFound) {
 			t.store.fail(err)
@@ -184,17 +184,17 @@ func (t *table) eachStored(k state.Key, f func(sub, value []byte) bool) (more bo
 		if _, known := t.overlaid(k, sub); known {
 			continue
 		}
-		v, err := it.ValueAndErr()
+		v, err := valueOf(it)
 		if err != nil {
-			break // the iterator has it too
+			t.store.fail(err)
+			break
 		}
 		more = f(sub, v)
 	}
 	if err := pebbleErr(it.Error(), it.Close()); err != nil {
 		t.store.fail(err)
-		return false
 	}
-	return more
+	return more && t.store.Err() == nil
 }
 
 // expireRows is how many rows Expire looks at in one call.
@@ -212,9 +212,15 @@ func (t *table) Expire(now int64) {
 	ok := it.SeekGE(t.cursor)
 	for n := 0; ok && n < expireRows; n, ok = n+1, it.Next() {
 		key, sub, err := cutName(it.Key())
-		v := it.Value()
-		if err != nil || len(v) < 8 {
-			t.store.fail(pebbleErr(err, keygroup.ErrFormat))
+		var v []byte
+		if err == nil {
+			v, err = valueOf(it)
+		}
+		if err == nil && len(v) < 8 {
+			err = keygroup.ErrFormat
+		}
+		if err != nil {
+			t.store.fail(err)
 			break
 		}
 		if int64(binary.LittleEndian.Uint64(v)) >= now {
