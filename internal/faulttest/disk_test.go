@@ -154,6 +154,33 @@ func TestAFullDiskForTheStateFailsClearlyAndTheRunResumesWhenThereIsRoom(t *test
 	c.check(l, false)
 }
 
+// TestAFullDiskForStateByKeyFailsClearlyAndTheRunResumesWhenThereIsRoom.
+func TestAFullDiskForStateByKeyFailsClearlyAndTheRunResumesWhenThereIsRoom(t *testing.T) {
+	t.Parallel()
+	c := tallyOnDiskCase
+	l := c.open(t)
+	d := newDisk(l, "state")
+	elsewhere := func(s settings) {
+		c.set(l, s)
+		text, err := os.ReadFile(l.path("p.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.pipeline(strings.Replace(string(text), "retain: 2}", "retain: 2, storage: file://$DIR/checkpoints}", 1))
+	}
+	elsewhere(unhurried(c))
+	fewRestarts(l)
+	w := l.weir()
+	l.checkpoints(4)
+	d.fillUntil(w)
+	w.wait(1)
+	contains(t, w.errOut.String(), "task tally[", "state on disk: the disk is full", "no space left on device", "make room", "the restart policy allows 2 restarts")
+	d.free()
+	elsewhere(c.defaults())
+	l.weir().wait(0)
+	c.check(l, true)
+}
+
 // TestTheOutputFolderIsRemovedUnderARun: it is not silently made anew, since output
 // was in it that nobody has published. Put back, the run resumes.
 func TestTheOutputFolderIsRemovedUnderARun(t *testing.T) {

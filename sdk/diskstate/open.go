@@ -82,7 +82,8 @@ func (d disk) resume(c state.DiskConfig, dir string, from storeFiles) (state.Bac
 	if err := from.place(c.Root, dir); err != nil {
 		return nil, nil, err
 	}
-	db, err := openPebble(dir, d.values)
+	f := newFailure()
+	db, err := openPebble(dir, d.values, f.fail)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -90,7 +91,7 @@ func (d disk) resume(c state.DiskConfig, dir string, from storeFiles) (state.Bac
 	if err != nil {
 		return nil, nil, errors.Join(err, db.Close())
 	}
-	s := newStore(c, db, from.name, d.overlay)
+	s := newStore(c, db, f, from.name, d.overlay)
 	s.held = known
 	s.files.base, s.files.at = map[string]bool{}, c.Checkpoint
 	for _, e := range from.entries {
@@ -104,14 +105,15 @@ func (d disk) create(c state.DiskConfig, dir, name string) (*store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	db, err := openPebble(dir, d.values)
+	f := newFailure()
+	db, err := openPebble(dir, d.values, f.fail)
 	if err != nil {
 		return nil, err
 	}
 	if err := db.Set([]byte{0}, fmt.Append(nil, formatVersion), pebble.NoSync); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return newStore(c, db, name, d.overlay), nil
+	return newStore(c, db, f, name, d.overlay), nil
 }
 
 // storeFiles are the restored files of one store.

@@ -2,6 +2,7 @@ package diskstate
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -19,6 +20,15 @@ const (
 	readCacheBytes = 4 << 20
 )
 
+// An overlay is written when Pebble has fewer bytes in memory and a first level that is
+// less deep, which is looked at again after a while.
+const (
+	maxUnflushed = 2 * memTableBytes
+	maxSublevels = 24
+	roomInterval = 2 * time.Millisecond
+	never        = 1 << 20 // is when Pebble would wait by itself
+)
+
 // maxFileBytes bounds a file of the store: it is stored as one object.
 const maxFileBytes = 32 << 20
 
@@ -32,9 +42,11 @@ const (
 	valuesExt = ".blob"
 )
 
-// openPebble opens or begins the store in a folder.
-func openPebble(dir string, a apart) (*pebble.DB, error) {
+// openPebble opens or begins the store in a folder. Failed hears of what Pebble cannot
+// write on goroutines of its own.
+func openPebble(dir string, a apart, failed func(error)) (*pebble.DB, error) {
 	o := options(cacheBytes)
+	o.EventListener = &pebble.EventListener{BackgroundError: failed}
 	o.Experimental.ValueSeparationPolicy = a.policy
 	return open(dir, o)
 }
@@ -62,9 +74,9 @@ func options(cache int64) *pebble.Options {
 		DisableWAL:                  true,
 		CacheSize:                   cache,
 		MemTableSize:                memTableBytes,
-		MemTableStopWritesThreshold: 3,
+		MemTableStopWritesThreshold: never,
 		L0CompactionThreshold:       4,
-		L0StopWritesThreshold:       24,
+		L0StopWritesThreshold:       never,
 		MaxManifestFileSize:         1 << 20,
 		Logger:                      quiet{},
 	}
@@ -78,7 +90,7 @@ func options(cache int64) *pebble.Options {
 	return o
 }
 
-// quiet hears what the store does. Errors come back from its calls, too.
+// quiet hears what the store does. Errors come back otherwise, too.
 type quiet struct{}
 
 func (quiet) Infof(string, ...any)  {}

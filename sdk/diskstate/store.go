@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -35,8 +35,8 @@ type store struct {
 
 	jobs    chan *job
 	flusher chan struct{} // closed when it has ended
-	failure atomic.Pointer[error]
 	files   files
+	*failure
 }
 
 // overlay is what was written last, and has not reached Pebble: by table, a byte that
@@ -68,9 +68,9 @@ type job struct {
 	err        error
 }
 
-func newStore(c state.DiskConfig, db *pebble.DB, name string, overlay int) *store {
+func newStore(c state.DiskConfig, db *pebble.DB, f *failure, name string, overlay int) *store {
 	s := &store{
-		root: c.Root, dir: c.Dir, groups: c.Groups, db: db, name: name, most: overlay,
+		root: c.Root, dir: c.Dir, groups: c.Groups, db: db, failure: f, name: name, most: overlay,
 		jobs: make(chan *job, maxOverlays), flusher: make(chan struct{}),
 	}
 	s.files.pending = map[uint64]map[string]bool{}
@@ -130,19 +130,6 @@ func (s *store) add(t *table) {
 	s.atHand.add(t.spec, t.number)
 }
 
-// Err implements [state.Backend].
-func (s *store) Err() error {
-	if err := s.failure.Load(); err != nil {
-		return *err
-	}
-	return nil
-}
-
-func (s *store) fail(err error) {
-	err = fmt.Errorf("state on disk: %w", err)
-	s.failure.CompareAndSwap(nil, &err)
-}
-
 // wrote is called behind each write, of so many bytes.
 func (s *store) wrote(n int) {
 	if s.writes += n; s.writes < s.most/32 {
@@ -187,7 +174,7 @@ func (s *store) flush() {
 	defer close(s.flusher)
 	var rows sorted
 	for j := range s.jobs {
-		if j.err = s.Err(); j.err == nil {
+		if j.err = s.room(); j.err == nil {
 			if j.err = s.write(j, &rows); j.err != nil {
 				s.fail(j.err)
 			}
@@ -206,10 +193,32 @@ func (s *store) write(j *job, rows *sorted) error {
 	if j.checkpoint == 0 {
 		return nil
 	}
-	if err := s.db.Flush(); err != nil {
+	flushed, err := s.db.AsyncFlush()
+	if err != nil {
 		return err
 	}
-	return s.db.Checkpoint(j.dir)
+	select {
+	case <-flushed:
+		return s.db.Checkpoint(j.dir)
+	case <-s.set:
+		return s.Err()
+	}
+}
+
+// room waits until Pebble has kept up, or the store has failed. Pebble would wait for
+// itself, but tries again without end where it cannot write.
+func (s *store) room() error {
+	for {
+		m := s.db.Metrics()
+		if m.MemTable.Size < maxUnflushed && m.Levels[0].Sublevels < maxSublevels {
+			return s.Err()
+		}
+		select {
+		case <-s.set:
+			return s.Err()
+		case <-time.After(roomInterval):
+		}
+	}
 }
 
 // Capture implements [state.Backend].
