@@ -156,7 +156,12 @@ func (p *publication) waits(piece committable) (bool, error) {
 			"the output in %s is lost", piece.Name, p.path, size, piece.Size, piece.Part))
 	case !errors.Is(err, fs.ErrNotExist):
 		return false, err
-	case p.last:
+	}
+	// Where the folder went meanwhile the part went with it, and is not lost.
+	if err := p.dir.here(); err != nil {
+		return false, folderError(err, p.path)
+	}
+	if p.last {
 		p.log.Warn("a file that was to be published is not there any more: it is taken to have been published and moved away",
 			"folder", p.path, "name", piece.Name, "bytes", piece.Size)
 		return false, nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -217,5 +218,27 @@ func TestLinkAndRemoveGoesOnAfterACrash(t *testing.T) {
 	want(t, namesIn(t, dir), "consumed", "taken")
 	if err := linkAndRemove(at("part"), at("done")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a part that is gone: %v", err)
+	}
+}
+
+// A folder that goes while a Commit looks into it is what is missing, not the part in
+// it: put back, nothing is lost. The last Commit does not take the part as published.
+func TestAFolderThatGoesUnderACommitIsWhatIsMissing(t *testing.T) {
+	for _, last := range []bool{false, true} {
+		path := filepath.Join(t.TempDir(), "out")
+		if err := os.Mkdir(path, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		dir, err := osDisk{}.folder(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = dir.close() })
+		if err := os.Rename(path, path+".away"); err != nil {
+			t.Fatal(err)
+		}
+		p := publication{committer: &committer{disk: osDisk{}, log: slog.New(slog.DiscardHandler)}, dir: dir, path: path, last: last}
+		_, err = p.waits(committable{Part: ".weir.x.part", Name: "a", Size: 1})
+		wantError(t, err, "the folder "+path+" is gone", "put it back as it was")
 	}
 }
