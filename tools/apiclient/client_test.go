@@ -79,8 +79,14 @@ func start(t *testing.T) (server string) {
 		}
 	}()
 	t.Cleanup(func() {
-		_ = run.Process.Kill()
-		<-read
+		// Killed at once it would leave the folder of its socket.
+		_ = run.Process.Signal(os.Interrupt)
+		select {
+		case <-read:
+		case <-time.After(30 * time.Second):
+			_ = run.Process.Kill()
+			<-read
+		}
 		_ = run.Wait()
 		if t.Failed() {
 			t.Log(told)
