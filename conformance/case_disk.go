@@ -164,7 +164,8 @@ var diskCases = []Case{
 			}
 			grows := func(few, many int) string {
 				after := filesAfter(few, math.MaxInt)
-				if n := filesAfter(many, 2*after+12); n > 2*after+12 {
+				limit := 2*after + 12
+				if n := filesAfter(many, limit); n > limit {
 					return fmt.Sprintf("after %d checkpoints there were %d files in the task's folder, and after %d, all of them concluded, there are %d", few, after, many, n)
 				}
 				return ""

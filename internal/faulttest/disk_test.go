@@ -81,16 +81,6 @@ func (d *disk) free() {
 	}
 }
 
-// fewRestarts lets a pipeline fail soon.
-func fewRestarts(l *lab) {
-	l.t.Helper()
-	text, err := os.ReadFile(l.path("p.yaml"))
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	l.pipeline(strings.Replace(string(text), "attempts: 1000, window: 1h", "attempts: 2, window: 1h", 1))
-}
-
 // TestAFullDiskForOutputFailsClearlyAndTheRunResumesWhenThereIsRoom.
 func TestAFullDiskForOutputFailsClearlyAndTheRunResumesWhenThereIsRoom(t *testing.T) {
 	t.Parallel()
@@ -98,7 +88,7 @@ func TestAFullDiskForOutputFailsClearlyAndTheRunResumesWhenThereIsRoom(t *testin
 	l := c.open(t)
 	d := newDisk(l, "out")
 	c.set(l, unhurried(c))
-	fewRestarts(l)
+	l.fewRestarts()
 	w := l.weir()
 	l.checkpoints(4)
 	d.fillUntil(w)
@@ -118,11 +108,7 @@ func TestAFullDiskForCheckpointsFailsClearlyAndTheRunResumesWhenThereIsRoom(t *t
 	d := newDisk(l, "disk")
 	onDisk := func(s settings) {
 		c.set(l, s)
-		text, err := os.ReadFile(l.path("p.yaml"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		l.pipeline(strings.Replace(string(text), "retain: 2}", "retain: 2, tolerated_failures: 2, storage: file://$DIR/disk/checkpoints}", 1))
+		l.amend("retain: 2}", "retain: 2, tolerated_failures: 2, storage: file://$DIR/disk/checkpoints}")
 	}
 	onDisk(unhurried(c))
 	w := l.weir()
@@ -162,14 +148,10 @@ func TestAFullDiskForStateByKeyFailsClearlyAndTheRunResumesWhenThereIsRoom(t *te
 	d := newDisk(l, "state")
 	elsewhere := func(s settings) {
 		c.set(l, s)
-		text, err := os.ReadFile(l.path("p.yaml"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		l.pipeline(strings.Replace(string(text), "retain: 2}", "retain: 2, storage: file://$DIR/checkpoints}", 1))
+		l.amend("retain: 2}", "retain: 2, storage: file://$DIR/checkpoints}")
 	}
 	elsewhere(unhurried(c))
-	fewRestarts(l)
+	l.fewRestarts()
 	w := l.weir()
 	l.checkpoints(4)
 	d.fillUntil(w)

@@ -88,6 +88,25 @@ func (l *lab) pipeline(yaml string) {
 	}
 }
 
+// amend changes the pipeline's file in one place.
+func (l *lab) amend(from, to string) {
+	l.t.Helper()
+	text, err := os.ReadFile(l.path("p.yaml"))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if !strings.Contains(string(text), from) {
+		l.t.Fatalf("%q is not in\n%s", from, text)
+	}
+	l.pipeline(strings.Replace(string(text), from, to, 1))
+}
+
+// fewRestarts lets a pipeline fail soon.
+func (l *lab) fewRestarts() {
+	l.t.Helper()
+	l.amend("attempts: 1000, window: 1h", "attempts: 2, window: 1h")
+}
+
 // run is one run of the host that has ended.
 type run struct {
 	report

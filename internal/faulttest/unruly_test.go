@@ -27,13 +27,8 @@ var unrulyCase = pipelineCase{
 func (l *lab) behave(how string, s settings) {
 	l.t.Helper()
 	unrulyCase.set(l, s)
-	text, err := os.ReadFile(l.path("p.yaml"))
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	yaml := strings.Replace(string(text), "plugins:\n", fmt.Sprintf("plugins:\n  rogue: {command: [%s, %s, %q]}\n", binaries.self, roleRogue, how), 1)
-	yaml = strings.Replace(yaml, "attempts: 1000, window: 1h", "attempts: 2, window: 1h", 1)
-	l.pipeline(yaml)
+	l.amend("plugins:\n", fmt.Sprintf("plugins:\n  rogue: {command: [%s, %s, %q]}\n", binaries.self, roleRogue, how))
+	l.fewRestarts()
 }
 
 // TestAPluginThatMisbehavesCostsARollbackAndThenThePipeline lets a third-party

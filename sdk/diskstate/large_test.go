@@ -125,7 +125,7 @@ func TestLargeState(t *testing.T) {
 func TestWhatNoKeyNeedsIsGivenUp(t *testing.T) {
 	const keys, rounds = 4000, 250
 	d := disk{256 << 10, valuesApart}
-	d.values.age = 0
+	d.values.RewriteMinimumAge = 0
 	l := openLarge(t, d, 0, nil)
 	random := statetest.Seeded(t)
 	want := map[int]int{}

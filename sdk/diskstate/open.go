@@ -22,7 +22,7 @@ func Pebble() state.Disk { return disk{overlayBytes, valuesApart} }
 // disk opens stores.
 type disk struct {
 	overlay int // bytes of each
-	values  apart
+	values  pebble.ValueSeparationPolicy
 }
 
 // A file's id in a snapshot is the name of its store, a slash, and its name. The
@@ -82,8 +82,7 @@ func (d disk) resume(c state.DiskConfig, dir string, from storeFiles) (state.Bac
 	if err := from.place(c.Root, dir); err != nil {
 		return nil, nil, err
 	}
-	f := newFailure()
-	db, err := openPebble(dir, d.values, f.fail)
+	db, f, err := openPebble(dir, d.values)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -105,8 +104,7 @@ func (d disk) create(c state.DiskConfig, dir, name string) (*store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	f := newFailure()
-	db, err := openPebble(dir, d.values, f.fail)
+	db, f, err := openPebble(dir, d.values)
 	if err != nil {
 		return nil, err
 	}

@@ -42,13 +42,15 @@ const (
 	valuesExt = ".blob"
 )
 
-// openPebble opens or begins the store in a folder. Failed hears of what Pebble cannot
-// write on goroutines of its own.
-func openPebble(dir string, a apart, failed func(error)) (*pebble.DB, error) {
+// openPebble opens or begins the store in a folder. What Pebble cannot write on
+// goroutines of its own is its failure.
+func openPebble(dir string, values pebble.ValueSeparationPolicy) (*pebble.DB, *failure, error) {
+	f := newFailure()
 	o := options(cacheBytes)
-	o.EventListener = &pebble.EventListener{BackgroundError: failed}
-	o.Experimental.ValueSeparationPolicy = a.policy
-	return open(dir, o)
+	o.EventListener = &pebble.EventListener{BackgroundError: f.fail}
+	o.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy { return values }
+	db, err := open(dir, o)
+	return db, f, err
 }
 
 // readPebble opens the store in a folder to be read once, from its beginning to its

@@ -3,12 +3,14 @@ package diskstate
 import (
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
+
 	"github.com/weirstream/weir/sdk/internal/state"
 	"github.com/weirstream/weir/sdk/internal/state/statetest"
 )
 
 // small makes overlays go to Pebble often, and values that lie apart be written anew often.
-var small = disk{128 << 10, apart{atLeast: 16, depth: 2, garbage: 0.1}}
+var small = disk{128 << 10, pebble.ValueSeparationPolicy{Enabled: true, MinimumSize: 16, MaxBlobReferenceDepth: 2, TargetGarbageRatio: 0.1}}
 
 func TestDiskStateIsWhatTheSuiteSays(t *testing.T) { statetest.Run(t, small.Open) }
 

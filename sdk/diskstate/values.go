@@ -8,33 +8,18 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// apart are values that lie in files of their own, away from their keys, so that
-// merging keys into order leaves them as they are. See Lu et al., WiscKey: Separating
-// Keys from Values in SSD-conscious Storage (FAST 2016).
-type apart struct {
-	atLeast int // bytes of such a value
-	// depth is how many of these files a key range may have values in. Beyond, they
-	// are written anew, together.
-	depth int
-	// garbage is the part of what lies in these files that no key needs. Beyond,
-	// those older than age, and which hold most of it, are written anew without it.
-	garbage float64
-	age     time.Duration
-}
-
-// valuesApart: a place in a file takes eight bytes or so. More depth or garbage means
-// that less is written, and stored again by checkpoints, and that state takes more
-// space: at these, a little over twice its size at most.
-var valuesApart = apart{atLeast: 64, depth: 100, garbage: 0.5, age: time.Minute}
-
-func (a apart) policy() pebble.ValueSeparationPolicy {
-	return pebble.ValueSeparationPolicy{
-		Enabled:               true,
-		MinimumSize:           a.atLeast,
-		MaxBlobReferenceDepth: a.depth,
-		RewriteMinimumAge:     a.age,
-		TargetGarbageRatio:    a.garbage,
-	}
+// valuesApart has values of some size lie in files of their own, away from their keys,
+// so that merging keys into order leaves them as they are; a place in such a file takes
+// eight bytes or so. See Lu et al., WiscKey: Separating Keys from Values in
+// SSD-conscious Storage (FAST 2016). More depth or garbage means that less is written,
+// and stored again by checkpoints, and that state takes more space: at these, a little
+// over twice its size at most.
+var valuesApart = pebble.ValueSeparationPolicy{
+	Enabled:               true,
+	MinimumSize:           64,
+	MaxBlobReferenceDepth: 100,
+	TargetGarbageRatio:    0.5,
+	RewriteMinimumAge:     time.Minute,
 }
 
 // Where a file of values is missing or cut off Pebble panics. To read through these

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
+
 	"github.com/weirstream/weir/proto/keygroup"
 	pluginv1 "github.com/weirstream/weir/proto/weir/plugin/v1"
 	"github.com/weirstream/weir/sdk/internal/state"
@@ -14,7 +16,8 @@ import (
 // A task that goes on with a store of which a file of values is missing fails when it
 // needs a value of it, whichever way it reads: no key is taken for one without state.
 func TestAValueThatIsMissingFailsTheTask(t *testing.T) {
-	d := disk{overlayBytes, apart{atLeast: 16, depth: 1000, garbage: 1}} // no merge reads a value
+	// No merge reads a value.
+	d := disk{overlayBytes, pebble.ValueSeparationPolicy{Enabled: true, MinimumSize: 16, MaxBlobReferenceDepth: 1000, TargetGarbageRatio: 1}}
 	var files []*pluginv1.Entry
 	values := 0
 	for _, e := range write(t, d.Open) {
